@@ -302,7 +302,9 @@ def _cgroup_limit(root: Path) -> tuple[int, int] | None:
         limit = int((root / "memory.max").read_text())
         used = int((root / "memory.current").read_text())
         stat = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
-        # Cached files are given up when memory runs short.
-        return limit, max(limit - used + int(stat["inactive_file"]), 0)
+        # Cached files are given up when memory runs short. Weights count as active once they were read and then mapped,
+        # also when their engine has ended; what is mapped is in use.
+        unmapped = max(int(stat["active_file"]) - int(stat["file_mapped"]), 0)
+        return limit, min(max(limit - used + int(stat["inactive_file"]) + unmapped, 0), limit)
     except (OSError, ValueError, KeyError):
         return None

@@ -172,11 +172,27 @@ def test_a_machine_without_gpus_is_its_memory() -> None:
     assert isinstance(devices_for(0), Machine)
 
 
-def test_a_container_has_what_its_limit_leaves(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("active", "mapped", "free"),
+    [
+        # Weights of an engine that ended: read twice, and so active.
+        (100, 0, 650),
+        # Those of one that is up, and of a file besides.
+        (100, 60, 590),
+        # What is mapped may be memory that is no file's, or not active.
+        (100, 160, 550),
+        # The figures are not of one moment.
+        (600, 0, 1000),
+    ],
+)
+def test_a_container_has_what_its_limit_leaves_and_what_is_only_cached(
+    tmp_path: Path, active: int, mapped: int, free: int
+) -> None:
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 250\n")
-    assert _cgroup_limit(tmp_path) == (1000, 550)
+    stat = f"anon 300\nfile_mapped {mapped}\ninactive_file 250\nactive_file {active}\n"
+    (tmp_path / "memory.stat").write_text(stat)
+    assert _cgroup_limit(tmp_path) == (1000, free)
     (tmp_path / "memory.max").write_text("max\n")
     assert _cgroup_limit(tmp_path) is None
 
