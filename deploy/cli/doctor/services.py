@@ -6,9 +6,10 @@ import difflib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx2
+from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import SecretStr
@@ -137,8 +138,8 @@ def evidence(url: str, variable: str, *, writes: bool) -> Finding:
             files.pipe_file(probe, b"probe")
             files.cat_file(probe)
             files.rm_file(probe)
-        else:
-            files.ls(folder)
+        elif not _is_there(files, folder):
+            return Finding("ok", f"{masked_url(url)}, where nothing is stored yet")
     except Exception as error:  # noqa: BLE001 - every remote store has errors of its own
         return Finding(
             "missing",
@@ -146,6 +147,20 @@ def evidence(url: str, variable: str, *, writes: bool) -> Finding:
             f"correct {variable} or its permissions; s3:// and the like need their fsspec package",
         )
     return Finding("ok", masked_url(url))
+
+
+def _is_there(files: AbstractFileSystem, folder: str) -> bool:
+    """Whether a store knows its folder. A bucket does not until something is stored in it, and is listed itself then.
+
+    Raises:
+        Exception: the store's own, where it cannot be listed.
+    """
+    try:
+        files.ls(folder)
+    except FileNotFoundError:
+        files.ls(PurePosixPath(folder).parts[0])
+        return False
+    return True
 
 
 def _makeable(folder: Path, variable: str) -> Finding:

@@ -14,6 +14,7 @@ from deploy.farm.own_policy import write_policy
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from specs.policy.pools import PoolRules
+from tests.support.bucket import running_bucket
 from workers.processes.ports import free_port
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -141,6 +142,18 @@ def test_a_control_plane_that_may_only_read_the_store_is_well(folder: Path, monk
     assert look("--for", "control")[1]["evidence store"]["status"] == "ok"
     monkeypatch.setenv("REPROFARM_WORKER_EVIDENCE_URL", "file://evidence")
     assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
+
+
+def test_a_bucket_in_which_nothing_is_stored_yet_is_there_for_a_control_plane(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_bucket() as bucket:
+        found: list[dict[str, str]] = []
+        for url in (bucket.url, f"s3://{bucket.name}", f"s3://{bucket.name}-none/evidence", f"s3://{bucket.name}-none"):
+            monkeypatch.setenv("REPROFARM_EVIDENCE_URL", url)
+            found.append(look("--for", "control")[1]["evidence store"])
+    assert [each["status"] for each in found] == ["ok", "ok", "missing", "missing"]
+    assert found[0]["found"] == f"{bucket.url}, where nothing is stored yet"
 
 
 def test_a_store_that_can_be_written_is_left_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
