@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scheduler.badges.key_rotation import announce, rotate
+import pytest
+
+from scheduler.badges.key_rotation import announce, retire, rotate
 from scheduler.badges.signing import public_jwks
 from scheduler.settings import Settings
 from tests.support.chart import Manifest, environment_of, one, pod_of, rendered
@@ -29,11 +31,16 @@ def test_only_the_control_worker_sees_the_private_key_and_the_token_that_writes(
     assert whole == ["farm-reprofarm-control"]
 
 
-def test_the_api_lists_announced_and_retired_keys_and_sees_no_private_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_retired", [False, True])
+def test_the_api_lists_announced_and_retired_keys_and_sees_no_private_one(tmp_path: Path, *, is_retired: bool) -> None:
     settings = Settings(signing_key=tmp_path / "keys" / "signing.pem", retired_keys=tmp_path / "keys" / "retired")
     rotate(settings, at_once=True)
     rotate(settings, at_once=True)
-    announce(settings)
+    if is_retired:
+        # With none in its place.
+        retire(settings)
+    else:
+        announce(settings)
     secret = {each.name: each.read_bytes() for each in (tmp_path / "keys").iterdir() if each.is_file()}
     retired = {each.name: each.read_bytes() for each in settings.retired_keys.iterdir()}
     seen = tmp_path / "seen"
@@ -46,7 +53,7 @@ def test_the_api_lists_announced_and_retired_keys_and_sees_no_private_one(tmp_pa
     places = {name: seen / told[f"REPROFARM_{name}"].lstrip("/") for name in ("SIGNING_KEY", "RETIRED_KEYS")}
     listed = public_jwks(Settings(signing_key=places["SIGNING_KEY"], retired_keys=places["RETIRED_KEYS"]))
     assert listed == public_jwks(settings)
-    assert len(listed["keys"]) == 3
+    assert len(listed["keys"]) == (2 if is_retired else 3)
     assert not list(seen.rglob("*.pem"))
 
 
