@@ -17,12 +17,9 @@ from huggingface_hub.errors import (
 )
 
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
-from specs.processes.bounded_answers import one_question
+from specs.processes.bounded_answers import OTHER_SHAPES, one_question
 from specs.processes.hub_client_hooks import refuses_token, seconds_asked
 from specs.text import clean
-
-_NO_ANSWER = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
-"""What a client stumbles over in JSON of other shapes than the Hub's."""
 
 
 class Missing(SubmissionError):  # noqa: N818 - a condition, not a mistake
@@ -85,7 +82,7 @@ def told_apart(what: str) -> Iterator[None]:
         if status in (httpx2.codes.UNAUTHORIZED, httpx2.codes.FORBIDDEN):
             raise NoAccess(f"{what}: the Hub refuses the farm's token: {error}", what) from error
         raise _away(f"{what}: {error}", response) from error
-    except (httpx2.HTTPError, httpx2.InvalidURL, *_NO_ANSWER) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, *OTHER_SHAPES) as error:
         # No answer, or one that is no JSON or lacks what the client expects: a proxy's error page, say.
         raise HubAway(f"{what}: {type(error).__name__}: {clean(str(error), 300)}") from error
 

@@ -25,6 +25,9 @@ MAX_REQUESTS = 1000
 MAX_QUESTION_SECONDS = 1800.0
 """Of one question, which may be as many requests as a list has parts."""
 
+OTHER_SHAPES = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What the library stumbles over in JSON of other shapes than the Hub's, and in what is no JSON."""
+
 
 @dataclass
 class _Question:

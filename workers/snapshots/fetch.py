@@ -29,7 +29,7 @@ from specs.engines.model_tokenizer import is_tokenizer_file
 from specs.engines.model_weights import is_weights_file
 from specs.errors import HubAway, NoAccess
 from specs.messages import ModelRef, TaskRef
-from specs.processes.bounded_answers import one_question
+from specs.processes.bounded_answers import OTHER_SHAPES, one_question
 from specs.processes.hub_client import hub_client
 from specs.processes.hub_client_hooks import refuses_token, seconds_asked
 from specs.text import clean
@@ -170,11 +170,7 @@ class Snapshots:
             return self._fetched(kind, repo_id, revision, wanted, complete)
 
     def _fetched(self, kind: _Kind, repo_id: str, revision: str, wanted: _Choice, complete: Path) -> Path:
-        # Not the `siblings` of its info: of repos with many files the Hub leaves some out there, and says nothing of it
-        # (huggingface_hub's pull requests 3122 and 3565). A dataset without some of its questions is another one.
-        with one_question():
-            listed = self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind)
-            files = wanted([_sound(file) for file in listed if isinstance(file, RepoFile)])
+        files = wanted([_sound(file) for file in self._listed(kind, repo_id, revision)])
         folder = repo_folder(kind, repo_id)
         # Other commits of the repo have the same files, and a download that broke off has some of them.
         blobs = (self.folder / HUB).resolve() / folder / "blobs"
@@ -193,6 +189,20 @@ class Snapshots:
         unfinished.write_text(str(snapshot))
         unfinished.replace(complete)
         return snapshot
+
+    def _listed(self, kind: _Kind, repo_id: str, revision: str) -> list[RepoFile]:
+        # Not the `siblings` of its info: of repos with many files the Hub leaves some out there, and says nothing of it
+        # (huggingface_hub's pull requests 3122 and 3565). A dataset without some of its questions is another one.
+        try:
+            with one_question():
+                listed = list(self.api.list_repo_tree(repo_id, recursive=True, revision=revision, repo_type=kind))
+        except HfHubHTTPError:
+            # Some of these are ValueErrors too.
+            raise
+        except OTHER_SHAPES as error:
+            # It is no list of files: a proxy's page, say.
+            raise _away(repo_id, error) from error
+        return [file for file in listed if isinstance(file, RepoFile)]
 
     def _downloaded(self, kind: _Kind, repo_id: str, revision: str, files: Sequence[RepoFile]) -> Path:
         snapshot = Path(
@@ -273,7 +283,7 @@ def _hub_faults(repo_id: str) -> Iterator[None]:
         if isinstance(error.__cause__, HfHubHTTPError):
             raise _refused(repo_id, error.__cause__) from error
         raise _away(repo_id, error) from error
-    except (httpx2.TransportError, ConnectionError, TimeoutError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ConnectionError, TimeoutError) as error:
         raise _away(repo_id, error) from error
     except (RuntimeError, OSError) as error:
         if _is_of_xet(error):
@@ -290,7 +300,7 @@ def _is_of_xet(error: Exception) -> bool:
 
 
 def _away(repo_id: str, error: Exception) -> HubAway:
-    return HubAway(f"the Hub does not answer for {repo_id}: {clean(str(error), 200)}")
+    return HubAway(f"the Hub does not answer for {repo_id}: {type(error).__name__}: {clean(str(error), 200)}")
 
 
 def _refused(repo_id: str, error: HfHubHTTPError) -> NoAccess | HubAway:

@@ -233,6 +233,32 @@ def test_a_token_that_ran_out_is_no_model_that_does_not_exist(tmp_path: Path) ->
             _snapshots(url, tmp_path).model(ref)
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>We will be back soon.</html>"),
+        (200, b"null"),
+        (200, b'{"error": "maintenance"}'),
+        (200, b'[{"type": "file", "path": "model.safetensors", "oid": "x"}]'),
+        (200, b"[" * 100_000),
+        # To itself, without end.
+        (302, b""),
+    ],
+    ids=["page", "null", "error", "no-size", "nested", "redirects"],
+)
+def test_what_is_no_list_of_files_is_a_hub_that_is_away(tmp_path: Path, status: int, body: bytes) -> None:
+    class Other(QuietHandler):
+        def do_GET(self) -> None:
+            self.answer(status, body, headers={"location": self.path} if status == 302 else {})
+
+    with answered_by(Other) as url:
+        snapshots = _snapshots(url, tmp_path)
+        with pytest.raises(HubAway, match="does not answer for org/model"):
+            snapshots.model(ModelRef(model_id="org/model", revision=COMMIT))
+        with pytest.raises(HubAway, match="does not answer for org/model"):
+            snapshots.dataset(_task("org/model", COMMIT))
+
+
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_hub_that_stumbles_is_away(tmp_path: Path, status: int) -> None:
     with hub_that_says(status) as url, pytest.raises(HubAway, match=str(status)):
