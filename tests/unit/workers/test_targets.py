@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import datasets
@@ -15,14 +17,24 @@ from workers.benchmarks.targets import check_targets
 from workers.errors import SpecError
 
 
-def _task(scorer: str, **field_spec: Any) -> HFTask:
+def _task(scorer: str, args: dict[str, Any] | None = None, **field_spec: Any) -> HFTask:
     return HFTask.model_validate(
         {
             "field_spec": {"input": "q", "target": "a", **field_spec},
             "solvers": [{"name": "generate"}],
-            "scorers": [{"name": scorer}],
+            "scorers": [{"name": scorer, "args": args or {}}],
         }
     )
+
+
+def _value(scorer: Scorer, answer: Any, said: str) -> float:
+    """What Inspect gives an answer for a row's target."""
+    sample = _record_to_sample_hf({"q": "?", "a": answer}, _task("match").field_spec)
+    output = ModelOutput.from_content("m", said)
+    state = TaskState(model=ModelName("vllm/m"), sample_id=1, epoch=1, input="?", messages=[], output=output)
+    score = asyncio.run(scorer(state, Target(sample.target)))
+    assert score is not None
+    return value_to_float()(score.value)
 
 
 @pytest.mark.parametrize(
@@ -71,16 +83,44 @@ def test_of_lists_those_of_one_are_compared_by_scorers_that_find_it(
         check_targets(rows, _task(scorer))
 
 
-@pytest.mark.parametrize("scorer", [match(), match(numeric=True), exact()])
-@pytest.mark.parametrize(("said", "value"), [("42", 1.0), ("43", 0.0)])
-def test_inspects_scorers_find_what_a_list_of_one_holds(scorer: Scorer, said: str, value: float) -> None:
-    field_spec = _task("match").field_spec
-    sample = _record_to_sample_hf({"q": "?", "a": ["42"]}, field_spec)
-    output = ModelOutput.from_content("m", said)
-    state = TaskState(model=ModelName("vllm/m"), sample_id=1, epoch=1, input="?", messages=[], output=output)
-    score = asyncio.run(scorer(state, Target(sample.target)))
-    assert score is not None
-    assert value_to_float()(score.value) == value
+@pytest.mark.parametrize(
+    ("target", "found_by"),
+    [
+        ("42", "match numeric exact"),
+        (42, "match numeric exact"),
+        (-0.5, "match numeric exact"),
+        (True, "match numeric exact"),
+        ("1,000", "match numeric exact"),
+        ("café", "match numeric exact"),
+        ("well-known", "match numeric exact"),
+        ("it's", "match numeric exact"),
+        (r"\frac{1}{2}", "match numeric exact"),
+        # Python doubles the backslash, which is punctuation to `exact`, and to `match` where it stands first.
+        (r"3\sqrt{2}", "exact"),
+        (r"\$20", "match exact"),
+        # With one kind of quotes in it a text has the other around it, with both a backslash before one.
+        ('it\'s "so" here', "exact"),
+        # These are escaped.
+        ("New\xa0York", ""),
+        ("a\u200bb", ""),
+        ("a\nb", ""),
+        (date(2026, 1, 2), ""),
+        (Decimal("1.50"), ""),
+    ],
+)
+def test_lists_of_one_are_compared_where_inspects_scorers_find_what_they_hold(target: Any, found_by: str) -> None:
+    rows = datasets.Dataset.from_dict({"q": ["?"], "a": [[target]]})
+    for name, args, scorer in (
+        ("match", {}, match()),
+        ("match", {"numeric": True}, match(numeric=True)),
+        ("exact", {}, exact()),
+    ):
+        called = "numeric" if args else name
+        for said in (str(target), f"1{target}", "43"):
+            finds = _value(scorer, [target], said) == _value(scorer, target, said)
+            assert finds or called not in found_by, (called, said)
+        with nullcontext() if called in found_by else pytest.raises(SpecError, match=f"{name} would look for the text"):
+            check_targets(rows, _task(name, args))
 
 
 @pytest.mark.parametrize("answer", [["Paris", "paris"], {"value": "Paris"}])
