@@ -16,6 +16,7 @@ from functools import partial
 
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.engines.model_config import ModelConfig
+from specs.engines.model_context import least_tokens
 from specs.engines.model_size import (
     ENGINE_PART,
     MACHINE_OVERHEAD_BYTES,
@@ -42,7 +43,7 @@ GPU_OVERHEAD_BYTES = 2 * GIB
 for exchange between GPUs. Not measured by this project."""
 
 _ALL_THERE_IS = "which is all that the model has"
-_NEEDED = "which the task needs"
+_ENOUGH = "which is enough for the task"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _place_held(
     whole, _ = _whole_context(size.config, engine)
     for power in reversed(range((whole - 1).bit_length())):
         tokens = 2**power
-        if tokens < need.prompt_tokens + LONG_ANSWER:
+        if tokens < max(need.prompt_tokens + LONG_ANSWER, least_tokens(size.config.model_type)):
             break
         shorter = engine.model_copy(update={"max_model_len": tokens})
         for pool in by_capacity:
@@ -192,6 +193,8 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         return _fit_of_files(size, engine, pool, gpus)
     whole, capped = _whole_context(size.config, engine)
     needed = whole if need.max_tokens is None else min(whole, need.prompt_tokens + need.max_tokens)
+    if needed < (least := least_tokens(size.config.model_type)) <= whole:
+        needed = least
     if gpus == 0:
         return _fit_on_a_machine(size, engine, pool, needed, whole, capped)
     weights = size.weights_bytes(engine.dtype)
@@ -216,7 +219,7 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         shortfall=shortfall,
         parts=parts,
         max_model_len=capped if share + whole_one <= limit else needed,
-        held_by=_ALL_THERE_IS if share + whole_one <= limit else _NEEDED,
+        held_by=_ALL_THERE_IS if share + whole_one <= limit else _ENOUGH,
         sequences=_sequences(one, two, engine, limit - share),
         is_roomy=share + max(whole_one, at_once) <= limit,
     )
@@ -255,7 +258,7 @@ def _fit_on_a_machine(
         shortfall=shortfall,
         parts=parts,
         max_model_len=capped if fits_whole else needed,
-        held_by=_ALL_THERE_IS if fits_whole else _NEEDED,
+        held_by=_ALL_THERE_IS if fits_whole else _ENOUGH,
         sequences=_sequences(one, two, engine, cache),
     )
 

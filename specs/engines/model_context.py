@@ -17,6 +17,7 @@ _CONTEXT_KEYS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length", "max_target_positions",
     "max_sequence_length", "max_seq_length", "seq_len",
 )  # fmt: skip
+_LEAST_TOKENS: Mapping[str, int] = {"llama4_text": 32_769}
 # Kinds of rope scaling whose max_position_embeddings is scaled already.
 _SCALED_ALREADY = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling", "default", "mrope")
 
@@ -33,6 +34,15 @@ def longest_tokens(config: Mapping[str, Any]) -> int:
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 0 < factor <= MAX_CONTEXT_TOKENS / tokens:
         raise ModelConfigError("config.json: the factor of its rope scaling is no sensible number")
     return max(int(tokens * factor), 1)
+
+
+def least_tokens(model_type: str | None) -> int:
+    """Tokens below which vLLM computes otherwise, and does not merely cut off what is longer.
+
+    Of Llama 4 it turns up attention by position (`attn_temperature_tuning` in vllm/model_executor/models/llama4.py) in
+    contexts above 32,768 tokens alone.
+    """
+    return _LEAST_TOKENS.get(model_type or "", 1)
 
 
 def named_lengths(config: Mapping[str, Any]) -> list[int]:

@@ -175,6 +175,17 @@ def test_no_context_is_held_below_what_a_long_answer_takes_or_what_a_task_says_t
     assert placed("Meta-Llama-3-8B", OPEN_END, (SMALL,)).max_model_len is None, "it has room for its own 8192"
 
 
+def test_no_context_is_cut_to_where_the_engine_computes_otherwise() -> None:
+    scout = "Llama-4-Scout-17B-16E-Instruct"
+    assert placed(scout, pools=(EIGHT,)).max_model_len == 32_769
+    assert placed(scout, TaskNeed(2048, 40_000), (EIGHT,)).max_model_len == 42_048
+    # As policy says, its whole context is one of those that are computed so.
+    assert "KV cache of 4096 tokens" in placed(scout, pools=(EIGHT,), max_model_len=32_768).words
+    # It has room for a sequence of 32,768 tokens, and for none of 65,536.
+    less = PoolRules(name="less", memory_gib=58.7, gpus=4)
+    assert "needs about" in refused(size_of(scout), OPEN_END, (less,))
+
+
 def test_what_has_no_room_for_its_whole_context_alone_is_told_what_would_make_it_fit() -> None:
     # Llama-3.1-8B: 16 GiB of KV cache beside 15 GiB of weights; of 32,768 tokens 4 GiB.
     long, less = long_llama(131_072), SMALL.model_copy(update={"memory_gib": 20.0})
