@@ -200,7 +200,7 @@ _main_locks: list[IO[bytes]] = []
 def _started(sender: object, **_: object) -> None:
     _names.append(str(getattr(sender, "hostname", "")))
     try:
-        _main_locks.append(held(worker_settings().state_folder.absolute(), MAIN))
+        _main_locks.append(held(worker_settings().state_folder, MAIN))
         stop_mark_of(worker_settings()).clear()
     except (PolicyError, OSError) as error:
         # Celery goes on after any other exception, and takes batches that it then could not run.

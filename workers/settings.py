@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from specs.errors import PolicyError
@@ -18,6 +18,9 @@ from specs.queues import pool_queue
 from specs.validation_errors import faults_in_environment
 
 PREFIX = "REPROFARM_WORKER_"
+
+_Folder: TypeAlias = Annotated[Path, AfterValidator(Path.absolute)]
+"""As seen from where the worker was started: what it starts works in other folders."""
 
 
 class WorkerSettings(BaseSettings):
@@ -40,13 +43,13 @@ class WorkerSettings(BaseSettings):
     evidence_url: EvidenceUrl = "file:///var/lib/reprofarm/evidence"
     """Where logs are stored: any URL that fsspec knows, such as `s3://bucket/evidence`."""
 
-    cache_folder: Path = Path("/var/lib/reprofarm/cache")
+    cache_folder: _Folder = Path("/var/lib/reprofarm/cache")
     """Model and dataset snapshots."""
 
     cache_size: ByteSize | None = None
     """What the cache folder may take, such as `200GiB`, of a disk that is not its own. None is all of the disk."""
 
-    state_folder: Path = Path("/var/lib/reprofarm/worker")
+    state_folder: _Folder = Path("/var/lib/reprofarm/worker")
     """Engine logs, and a folder for each running attempt."""
 
     max_dataset_gib: Annotated[float, Field(gt=0)] = 20.0

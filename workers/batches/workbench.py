@@ -72,7 +72,7 @@ def stop_mark_of(settings: WorkerSettings) -> StopMark:
 
 def shared_state_of(settings: WorkerSettings) -> SharedState:
     """Where this worker's processes tell one another what is so."""
-    return SharedState(settings.state_folder.absolute() / "board")
+    return SharedState(settings.state_folder / "board")
 
 
 def open_workbench(
@@ -86,7 +86,7 @@ def open_workbench(
     Raises:
         PolicyError: another worker uses the same state folder.
     """
-    state = settings.state_folder.absolute()
+    state = settings.state_folder
     run_folders = state / "runs"
     run_folders.mkdir(parents=True, exist_ok=True)
     engine, server_of_engines, server_of_runs = (state / name for name in ("engine", "engine-server", "run-server"))
@@ -113,7 +113,7 @@ def open_workbench(
             Gate(settings, shared),
             shared,
         ),
-        runs=runs or RunServer(server_of_runs, settings.cache_folder.absolute()),
+        runs=runs or RunServer(server_of_runs, settings.cache_folder),
         dropped=dropped,
         stop_mark=stop_mark_of(settings),
         lock=lock,

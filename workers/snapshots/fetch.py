@@ -100,7 +100,7 @@ class Snapshots:
         disable_progress_bars()
         token = settings.hub_token.get_secret_value() if settings.hub_token is not None else False
         return cls(
-            settings.cache_folder.absolute(),
+            settings.cache_folder,
             # False, not None: the client would else look for a token in this machine's files.
             HfApi(endpoint=settings.hub_endpoint, token=token, library_name="reprofarm"),
             int(settings.max_dataset_gib * _GIB),

@@ -16,8 +16,8 @@ import threading
 from specs.errors import ReprofarmError
 from specs.messages import FetchAhead
 from specs.processes.secrets import mask_logs
-from workers.processes.guarded import Guarded
-from workers.settings import WorkerSettings, read_settings
+from workers.processes.guarded import Guarded, from_anywhere
+from workers.settings import PREFIX, WorkerSettings, read_settings
 from workers.snapshots.cache_space import cache_space
 from workers.snapshots.fetch import Snapshots
 
@@ -46,12 +46,14 @@ class AheadFetcher:
         with self._lock:
             if self._over or (self._process is not None and self._process.poll() is None):
                 return False
-            folder = self._settings.state_folder.absolute()
+            folder = self._settings.state_folder
             folder.mkdir(parents=True, exist_ok=True)
-            # Our own code with the worker's own rights: it needs the worker's settings and its token.
+            # Our own code with the worker's own rights: it needs the worker's settings and its token. Its folder is
+            # another one, where relative paths lead elsewhere.
+            environment = from_anywhere(os.environ) | {f"{PREFIX}CACHE_FOLDER": str(self._settings.cache_folder)}
             self._process = Guarded(
                 [sys.executable, "-m", "workers.snapshots.fetch_ahead", hint.model_dump_json()],
-                environment=dict(os.environ),
+                environment=environment,
                 folder=folder,
                 log=folder / "fetch_ahead.log",
                 grace_seconds=_GRACE_SECONDS,

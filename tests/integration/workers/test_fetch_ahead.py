@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 from huggingface_hub import HfApi
 
@@ -27,8 +29,12 @@ def hub(tmp_path: Path) -> Iterator[RunningHub]:
 @pytest.fixture
 def settings(hub: RunningHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
     """Those of a worker, which the process that it starts finds in its environment."""
-    for name, value in {"hub_endpoint": hub.url, "cache_folder": tmp_path / "cache", "state_folder": tmp_path}.items():
-        monkeypatch.setenv(f"REPROFARM_WORKER_{name.upper()}", str(value))
+    # From where the worker was started, and its processes are not.
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(certifi.where(), "authorities.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", "authorities.pem")
+    for name, value in {"hub_endpoint": hub.url, "cache_folder": "cache", "state_folder": "state"}.items():
+        monkeypatch.setenv(f"REPROFARM_WORKER_{name.upper()}", value)
     return WorkerSettings()
 
 
@@ -60,7 +66,7 @@ def test_a_hint_is_followed_in_the_background_and_a_run_finds_what_it_needs(
         until(lambda: complete(settings) == {"model", "dataset"}, said, 10 * PATIENCE_SECONDS)
         ahead.stop()
         gone = HfApi(endpoint="http://127.0.0.1:9", token=False)
-        assert Snapshots(settings.cache_folder.absolute(), gone, 0).model(wanted.model).is_dir()
+        assert Snapshots(settings.cache_folder, gone, 0).model(wanted.model).is_dir()
 
 
 def test_a_worker_that_stops_fetches_nothing_more(hub: RunningHub, settings: WorkerSettings) -> None:
