@@ -268,11 +268,12 @@ def was_repeated() -> ColumnElement[bool]:
     """Whether a run of the same key was asked for anew since, and neither failed nor was cancelled unsent.
 
     One that was cancelled under way counts: whose claim it was may have seen how it went, and got its old verdict back
-    by another value.
+    by another value. One that was begun again in its own place does not: others that shared it await that same one.
     """
     later = aliased(Reproduction)
     return exists().where(
         later.key == Reproduction.key,
+        later.seed.is_distinct_from(Reproduction.seed),
         later.asked_anew,
         later.created_at > Reproduction.created_at,
         _may_tell(later),
@@ -282,7 +283,8 @@ def was_repeated() -> ColumnElement[bool]:
 def _may_tell(run: type[Reproduction]) -> ColumnElement[bool]:
     """Whether anybody may learn something of a run, or did: it neither failed nor was cancelled unsent."""
     is_cancelled = run.state == ReproductionState.CANCELLED
-    return or_(run.state.not_in(CAME_TO_NOTHING), and_(is_cancelled, run.seed.is_not(None)))
+    # One that is begun again has its seed from the start.
+    return or_(run.state.not_in(CAME_TO_NOTHING), and_(is_cancelled, run.attempt > 0))
 
 
 def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Try, set[Of]]:

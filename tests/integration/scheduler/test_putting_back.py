@@ -229,23 +229,34 @@ def test_a_re_verification_is_not_undone_by_taking_the_entry_away(
         assert fresh.seed == seed, "nor has it other luck than the run that was to decide it"
 
 
+@pytest.mark.parametrize("asked_anew", [False, True])
 @pytest.mark.parametrize("first_back", [(), (51,), (51, 52)])
-def test_claims_whose_shared_run_was_cancelled_share_one_run_again(farm: ControlPlane, first_back: list[float]) -> None:
+def test_claims_whose_shared_run_was_cancelled_share_one_run_again(
+    farm: ControlPlane, first_back: list[float], *, asked_anew: bool
+) -> None:
     entries = (51, 52, 53)
     run = run_of(farm, say(farm, *entries))
+    if asked_anew:
+        complete(farm, 100)
+        for claim in farm.claims():
+            reverify(farm.database, claim.claim_id, "I doubt it", "hub:ada")
+        run = run_of(farm, look(farm, *entries))
     dispatch(farm.database, farm.policy)
     say(farm)
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     if first_back:
         say(farm, *first_back)
     say(farm, *entries)
+    # One that awaits a fresh run is found to do so as it is planned.
+    farm.plan()
     with farm.database.reading() as session:
         before = session.get_one(Reproduction, run.reproduction_id)
         living = select(Claim.reproduction_id).where(Claim.live, Claim.state == ClaimState.PLANNED)
         runs = session.scalars(living).all()
         assert len(runs) == len(entries)
         (anew,) = {session.get_one(Reproduction, each) for each in runs}
-        assert session.scalars(select(Reproduction)).all() in ([before, anew], [anew, before])
+        of_them = select(Reproduction).where(Reproduction.asked_anew == asked_anew)
+        assert session.scalars(of_them).all() in ([before, anew], [anew, before])
     assert before.state == ReproductionState.CANCELLED
     assert (anew.seed, anew.stopping, anew.joinable) == (before.seed, before.stopping, False)
 

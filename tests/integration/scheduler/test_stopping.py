@@ -211,6 +211,7 @@ def test_a_claim_on_each_commit_of_a_benchmark_is_one_run_that_may_stop_early(
         ("a file more, and the first was cancelled", False),
         ("a file more, and the first was cancelled and tried again", False),
         ("a file more, and the first was cancelled unsent", True),
+        ("a file more, two days later, and the first was begun again and cancelled unsent", True),
         ("a file more, and the first failed", True),
         ("a file more, two days later", True),
         ("another task", True),
@@ -218,7 +219,7 @@ def test_a_claim_on_each_commit_of_a_benchmark_is_one_run_that_may_stop_early(
 )
 def test_a_run_of_other_weights_within_a_day_asks_every_sample(farm: ControlPlane, what: str, *, early: bool) -> None:
     first = claim(farm, 90.0)
-    if "unsent" not in what:
+    if "unsent" not in what or "again" in what:
         orders(farm)
     if "re-verification" in what:
         deciding.complete(farm, 100)
@@ -226,15 +227,18 @@ def test_a_run_of_other_weights_within_a_day_asks_every_sample(farm: ControlPlan
         with farm.database.transaction() as session:
             row = session.get_one(Reproduction, run_of(farm, first).reproduction_id)
             end_attempt(session, farm.policy, row, AttemptOutcome.MODEL_FAILED, "the weights cannot be loaded")
-    if "tried again" in what:
+    if "again" in what:
         intervening.cancel(farm.database, first, "it goes badly", "hub:tiny", operates=False)
     elif "cancelled" in what:
         cancel(farm, first)
     with farm.database.transaction() as session:
-        if "later" in what:
-            session.execute(update(Reproduction).values(created_at=now() - timedelta(days=2)))
-        if what == "another task":
-            session.execute(update(Reproduction).values(task_id="rivers"))
+        made = now() - timedelta(days=2) if "later" in what else Reproduction.created_at
+        task = "rivers" if what == "another task" else Reproduction.task_id
+        session.execute(update(Reproduction).values(created_at=made, task_id=task))
+    if "begun again" in what:
+        intervening.retry(farm.database, first, "after all", "hub:tiny")
+        farm.plan()
+        intervening.cancel(farm.database, first, "not yet", "hub:tiny", operates=False)
     repo = RepoName(RepoType.MODEL, "tiny/model")
     farm.served.local.commit(repo, {"logo.png": b"a logo"}, CommitText("A logo", "tiny"))
     look_at_model(farm.database, farm.hub, "tiny/model", None)
