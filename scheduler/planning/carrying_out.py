@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import lru_cache
 
 from sqlalchemy import select, update
@@ -139,7 +140,8 @@ def _carry_out(
 ) -> Reproduction | None:
     """Do what was found about one claim; returns the reproduction that it needed, if that is a new one."""
     found = answer.found
-    if isinstance(found, Run) and runs.is_further(claim, answer, found):
+    is_further = isinstance(found, Run) and runs.is_further(claim, answer, found)
+    if isinstance(found, Run) and is_further:
         answer = _of_every_sample(session, claim, found, answer, runs)
     claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
     if isinstance(found, Run) and answer.cost is not None:
@@ -147,6 +149,9 @@ def _carry_out(
         wait = _wait(session, policy, claim, found, answer, runs)
         if wait is not None:
             hold_claim(session, claim, wait.reason, wait.until, found.key)
+            if is_further and wait.until is None:
+                # By then what it is further to was planned too long ago to count, and it may need no approval.
+                claim.recheck_at = now() + timedelta(seconds=runs.rules.cooldown_seconds)
         if wait is not None or answer.held:
             # Room that came since: the next round plans it, log and all.
             return None

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -319,18 +320,23 @@ def test_a_second_run_of_a_model_is_said_to_ask_every_sample_beforehand(farm: Co
     assert third.reason.endswith("; all 198 samples")
 
 
-@pytest.mark.parametrize("limit", [None, 1.0])
+@pytest.mark.parametrize("limit", [None, "day", "approval"])
 def test_a_run_of_other_weights_is_said_to_ask_every_sample_beforehand(
-    farm: ControlPlane, api: RunningApi, limit: float | None
+    farm: ControlPlane, api: RunningApi, limit: str | None
 ) -> None:
-    """Also while a budget holds its claim back."""
+    """Also while a budget holds its claim back, which it does until the others were planned long enough ago."""
     first = planned(farm)
     assert first.gpu_seconds is not None
     if limit is not None:
-        farm.policy = Policy(budget=BudgetRules(gpu_seconds_per_day=(1 + limit) * first.gpu_seconds))
+        rules = {
+            "day": BudgetRules(gpu_seconds_per_day=2 * first.gpu_seconds),
+            # The start of an engine is nearly all of it, and other claims take a few samples more or less.
+            "approval": BudgetRules(approval_gpu_seconds=(1 + 1e-7) * first.gpu_seconds),
+        }
+        farm.policy = Policy(budget=rules[limit])
     repo = RepoName(RepoType.MODEL, MODEL)
     farm.served.local.commit(repo, {"logo.png": b"a logo"}, CommitText("A logo", "tiny"))
-    second = claimed_again(farm, 46.0)
+    second = claimed_again(farm, 44.0)
     assert second.state == (ClaimState.PLANNED if limit is None else ClaimState.BLOCKED)
     assert second.gpu_seconds is not None
     assert second.gpu_seconds > first.gpu_seconds, "so there is no room for it where there would be for the first"
@@ -342,6 +348,19 @@ def test_a_run_of_other_weights_is_said_to_ask_every_sample_beforehand(
             run = session.get_one(Reproduction, second.reproduction_id)
         assert (run.gpu_seconds, run.stopping) == (second.gpu_seconds, None)
         assert second.reason.endswith("; all 198 samples")
+        return
+    cooldown = timedelta(seconds=farm.policy.reverify.cooldown_seconds)
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(created_at=first.created_at - cooldown))
+        held = session.get_one(Claim, second.claim_id)
+        assert held.recheck_at is not None
+        held.recheck_at -= cooldown
+    farm.plan()
+    with farm.database.reading() as session:
+        later = session.get_one(Claim, second.claim_id)
+    assert later.state == ClaimState.PLANNED
+    assert later.gpu_seconds is not None
+    assert later.gpu_seconds < second.gpu_seconds
 
 
 def test_a_run_after_one_that_failed_or_for_a_re_verification_may_stop_early(
