@@ -20,7 +20,7 @@ from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.answering import Answer
-from scheduler.planning.freshness import Asked, Of, Shared, Try, asked_with, made_lately, stop_taking_claims
+from scheduler.planning.freshness import Asked, Made, Of, Shared, Try, asked_with, made_lately, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
     Begun,
@@ -108,7 +108,7 @@ class _Runs:
     shared: Shared
     begun: Sequence[Begun]
     rules: ReverifyRules
-    made: dict[Try, set[Of]]
+    made: dict[Try, set[Made]]
     """What was planned of late of the claims' models; not what another planner plans just now."""
 
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
@@ -122,17 +122,19 @@ class _Runs:
         """Whether a run of other weights or another revision was planned of late for the same model and task.
 
         Else a file more in the model's repo, or each commit of the benchmark, would be two draws more, the first of
-        them cheap. Where both are the same, `one_was_sent` and `Asked` tell.
+        them cheap. Where both are the same, `one_was_sent` and `Asked` tell. An entry on main does not pay for what
+        was claimed on a pull request, which anybody may open.
         """
         revision = answer.benchmark.revision if answer.benchmark is not None else None
         made = self.made.get(Try(claim.model_id, claim.dataset_id, run.task_id), set())
-        return run.settings.sample_limit is None and not made <= {Of(answer.weights_sha256, revision)}
+        counted = {each.of for each in made if claim.pull_request is not None or not each.community}
+        return run.settings.sample_limit is None and not counted <= {Of(answer.weights_sha256, revision)}
 
     def add(self, new: Reproduction) -> None:
         """One that this transaction makes."""
         self.shared.add(new)
         this = Try(new.model_id, new.dataset_id, new.task_id)
-        self.made.setdefault(this, set()).add(Of(new.weights_sha256, new.dataset_revision))
+        self.made.setdefault(this, set()).add(Made(Of(new.weights_sha256, new.dataset_revision), new.community))
 
 
 def _carry_out(

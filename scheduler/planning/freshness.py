@@ -287,17 +287,27 @@ def _may_tell(run: type[Reproduction]) -> ColumnElement[bool]:
     return or_(run.state.not_in(CAME_TO_NOTHING), and_(is_cancelled, run.attempt > 0))
 
 
-def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Try, set[Of]]:
+class Made(NamedTuple):
+    """A run that was planned of late."""
+
+    of: Of
+    community: bool
+    """Whether it was planned for a claim on a pull request, which anybody may open."""
+
+
+def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Try, set[Made]]:
     """The runs of some models that were planned within policy's cooldown."""
     since = now() - timedelta(seconds=rules.cooldown_seconds)
-    made: dict[Try, set[Of]] = {}
-    for model_id, dataset_id, task_id, *of in session.execute(_MADE, {"models": list(models), "since": since}):
-        made.setdefault(Try(model_id, dataset_id, task_id), set()).add(Of(*of))
+    made: dict[Try, set[Made]] = {}
+    rows = session.execute(_MADE, {"models": list(models), "since": since})
+    for model_id, dataset_id, task_id, weights_sha256, revision, community in rows:
+        found = Made(Of(weights_sha256, revision), community)
+        made.setdefault(Try(model_id, dataset_id, task_id), set()).add(found)
     return made
 
 
 _MADE = (
-    select(*(getattr(Reproduction, name) for name in (*Try._fields, *Of._fields)))
+    select(*(getattr(Reproduction, name) for name in (*Try._fields, *Of._fields, "community")))
     .distinct()
     .where(
         Reproduction.model_id.in_(bindparam("models", expanding=True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -201,6 +201,30 @@ def test_a_claim_on_each_commit_of_a_benchmark_is_one_run_that_may_stop_early(
     runs = farm.reproductions()
     assert [run.stopping is not None for run in runs] == [True, False, False]
     assert len({run.dataset_revision for run in runs}) == len({run.seed for run in runs}) == 3
+
+
+def test_a_claim_on_a_pull_request_makes_no_run_of_the_authors_one_of_every_sample(farm: ControlPlane) -> None:
+    """The author has a run that may stop early, once; on pull requests there is one whoever opens them."""
+    bench, repo = RepoName(RepoType.DATASET, BENCHMARK), add_model(farm.served.local, "tiny/model")
+    farm.scan()
+    for n in range(4):
+        farm.served.local.commit(bench, {"README.md": f"# Note {n}".encode()}, CommitText("Say more", "acme"))
+    named = entry(BENCHMARK, 61.0).replace(f"id: {BENCHMARK}", f"id: {BENCHMARK}\n    revision: {{}}")
+    commits = list(farm.hub.own_commits(BENCHMARK).main)[:4]
+    fans, authors, more, another_fans = (f"{named.format(commit)}  notes: of {commit}\n" for commit in commits)
+    for text, on_pull_request in ((fans, True), (authors, False), (authors + more, False), (another_fans, True)):
+        by_whom: dict[str, Any] = {"author": "fan", "create_pr": True, "name": "fan.yaml"} if on_pull_request else {}
+        submit(farm.served.local, repo, text, **by_whom)
+        farm.scan()
+        farm.plan()
+        orders(farm)
+    runs = farm.reproductions()
+    assert [(run.community, run.stopping is not None) for run in runs] == [
+        (True, True),
+        (False, True),
+        (False, False),
+        (True, False),
+    ]
 
 
 @pytest.mark.parametrize(
