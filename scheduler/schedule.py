@@ -29,7 +29,8 @@ DISPATCH_SECONDS = 2.0
 TIDY_SECONDS = 3600.0
 
 REVERIFY_SECONDS = 60.0
-"""Between two looks for what is stale, and for comments that ask: as often as the Hub is scanned by default."""
+"""Between two looks for what is stale, for comments that ask, and for requests that are due once more: as often as the
+Hub is scanned by default."""
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -89,9 +89,8 @@ def reap_lost() -> None:
 
 @process.app.task(name=TIDY)
 def tidy_outbox() -> None:
-    """Drop messages that were sent, and workers that were seen, long ago; send requests again that were lost."""
+    """Drop messages that were sent, and workers that were seen, long ago."""
     farm = process.farm()
-    requesting.send_lost_again(farm.database)
     outbox.tidy(farm.database)
     workforce.tidy(farm.database)
     old_loads.put_together(farm.database)
@@ -101,8 +100,9 @@ def tidy_outbox() -> None:
 
 @process.app.task(name=REVERIFY)
 def reverify_stale() -> None:
-    """Find what is stale, and have it verified again where policy wants that."""
+    """Find what is stale, and have it verified again where policy wants that; send requests again that are due."""
     farm = process.farm()
+    requesting.send_lost_again(farm.database)
     with held(farm.database, REVERIFY, timedelta(minutes=10)) as mine:
         if mine:
             mark_stale(farm.database, farm.policy.reverify)

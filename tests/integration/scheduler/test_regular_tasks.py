@@ -128,13 +128,16 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
         ],
         "tell": [lambda: delivery.any_webhook(database), lambda: delivery.write_messages(database)],
         "tidy": [
-            lambda: send_lost_again(database),
             lambda: outbox.tidy(database),
             lambda: workforce.tidy(database),
             lambda: workforce.own_queues(database),
             lambda: delivery.forget_old(database),
         ],
-        "reverify": [lambda: mark_stale(database, RULES), lambda: repeat_stale(database, RULES)],
+        "reverify": [
+            lambda: send_lost_again(database),
+            lambda: mark_stale(database, RULES),
+            lambda: repeat_stale(database, RULES),
+        ],
         "comments": [lambda: take_commands(farm)],
         "metrics": [lambda: list(metrics.collect())],
         "follower": [look],
