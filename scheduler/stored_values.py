@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import ColumnElement, String, type_coerce
+from sqlalchemy import ColumnElement, String, literal, type_coerce
 
 from scheduler.admission.fixed import Rules, RunSettings
 from scheduler.database.tables import Claim, Reproduction
@@ -39,6 +39,13 @@ def rules_of(claim: Claim) -> Rules:
 def version_of(name: str) -> ColumnElement[str | None]:
     """Of a package that a reproduction ran with, as its measurement says; None where it does not, or there is none."""
     return type_coerce(Reproduction.measurement["circumstances"]["versions"][name].as_string(), String)
+
+
+def scale_of(claim: Claim | type[Claim]) -> ColumnElement[str | None]:
+    """On which scale a claim's value was read, as its badge states it; NULL where it was never decided."""
+    if isinstance(claim, Claim):
+        return literal((claim.rules or {}).get("scale"), String)
+    return type_coerce(claim.rules["scale"].as_string(), String)
 
 
 def read(kind: type[T], stored: object, what: str) -> T:

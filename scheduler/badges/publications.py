@@ -12,6 +12,7 @@ from scheduler.badges.revoking import is_outdone_by
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, SpecFile, VerdictRow, now
 from scheduler.state_machine import ClaimState
+from scheduler.stored_values import scale_of
 from specs.hub.eval_results import pins
 from specs.judging.verdict import Outcome
 from specs.policy.publish import PublishRules
@@ -41,7 +42,13 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
 def _stands(session: Session, claim: Claim, run: Reproduction) -> bool:
     """Whether the latest proof of the same entry, before which the farm closed all others, counts and says the same."""
     latest = session.execute(
-        select(Claim, Badge.revoked_at, Reproduction.weights_sha256, Reproduction.dataset_revision)
+        select(
+            Claim.dataset_revision,
+            and_(Claim.value == claim.value, scale_of(Claim).is_not_distinct_from(scale_of(claim))),
+            Badge.revoked_at,
+            Reproduction.weights_sha256,
+            Reproduction.dataset_revision,
+        )
         .join(Publication, Publication.claim_id == Claim.claim_id)
         .join(Badge, Badge.claim_id == Claim.claim_id)
         .join(Reproduction, Reproduction.reproduction_id == Claim.reproduction_id)
@@ -56,14 +63,14 @@ def _stands(session: Session, claim: Claim, run: Reproduction) -> bool:
     ).first()
     if latest is None:
         return False
-    earlier, revoked_at, weights_sha256, revision = latest
-    if revoked_at is not None or earlier.value != claim.value or weights_sha256 != run.weights_sha256:
+    named, is_same_score, revoked_at, weights_sha256, revision = latest
+    if revoked_at is not None or not is_same_score or weights_sha256 != run.weights_sha256:
         return False
     # The very same thing was measured: a second proof tells its reader nothing.
     return revision == run.dataset_revision or (
         # Not where an entry pins its commit: a proof about another one says something else.
         not pins(claim.dataset_revision)
-        and not pins(earlier.dataset_revision)
+        and not pins(named)
         and _same_content(session, run.dataset_id, revision, run.dataset_revision)
     )
 

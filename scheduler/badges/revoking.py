@@ -16,6 +16,7 @@ from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, SpecFile, VerdictRow, now
 from scheduler.record import SCHEDULER, add_event
+from scheduler.stored_values import scale_of
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.api_v1.views import MIN_ID_PREFIX
 from specs.errors import InterventionError
@@ -158,7 +159,7 @@ def _revoke(session: Session, outdone: Select[Badge, str]) -> int:
 
 
 def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> ColumnElement[bool]:
-    """Whether a mismatch concerns what the badge of another claim states: a score of a model on a task.
+    """Whether a mismatch concerns what the badge of another claim states: a score of a model on a task, and its scale.
 
     Not by the slot, whose notes, file and pull request no token states. But what anybody claims on a pull request says
     nothing against a badge from elsewhere: whoever wants that revoked would claim it until a run comes out so.
@@ -168,6 +169,8 @@ def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> Column
         earlier.dataset_id == mismatch.dataset_id,
         earlier.task_id.is_not_distinct_from(mismatch.task_id),
         earlier.value == mismatch.value,
+        # That a benchmark's scores are percentages by now says nothing of what 0.57 was as a fraction.
+        scale_of(earlier).is_not_distinct_from(scale_of(mismatch)),
         or_(literal("main") == mismatch.ref, earlier.ref == mismatch.ref),
         earlier.claim_id != mismatch.claim_id,
     )

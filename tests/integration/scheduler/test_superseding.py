@@ -16,7 +16,7 @@ from scheduler.badges import issuing
 from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
 from scheduler.badges.revoking import revoke, revoke_earlier
 from scheduler.badges.signing import Signer
-from scheduler.database.tables import Badge, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
+from scheduler.database.tables import Badge, Benchmark, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.publish import due
 from scheduler.state_machine import ClaimState
@@ -319,6 +319,42 @@ def test_a_badge_about_one_commit_of_a_benchmark_is_revoked_by_a_mismatch_at_ano
     complete(site.farm, 20)
     why = f"the same score was run again and not reproduced: claim {mismatch}"
     assert badges(site)[old] == (why if is_outdone else None)
+
+
+@pytest.mark.parametrize(
+    ("is_now", "right", "outcome", "is_outdone"),
+    [("fraction", 20, "mismatch", True), ("percent", 20, "mismatch", False), ("percent", 1, "verified", False)],
+)
+def test_what_is_found_of_a_value_on_one_scale_is_another_score_than_on_the_other(
+    either: Publishing, is_now: str, right: int, outcome: str, *, is_outdone: bool
+) -> None:
+    site = either
+
+    def write_as(scale: str) -> None:
+        # As most on the leaderboard do by then.
+        with site.farm.database.transaction() as session:
+            session.execute(update(Benchmark).values(has_percent=scale == "percent"))
+
+    submit(site.served.local, MODEL, entry("acme/bench", 0.5))
+    site.scan()
+    write_as("fraction")
+    site.plan()
+    site.publish()
+    old = site.living()[0.5].claim_id
+    assert (badges(site)[old], site.publications()[old]) == (None, "published")
+    write_as(is_now)
+    new = run_again(site, old, right)
+    with site.farm.database.reading() as session:
+        claim = session.get_one(Claim, new)
+        assert session.get_one(VerdictRow, new).outcome == outcome
+        assert claim.rules is not None
+        assert claim.rules["scale"] == is_now
+        assert len(revoked_of(session, claim)) == is_outdone
+    assert badges(site)[old] == (
+        f"the same score was run again and not reproduced: claim {new}" if is_outdone else None
+    )
+    # A mismatch is written where it revokes what was published.
+    assert (new in site.publications()) == (is_outdone or outcome == "verified")
 
 
 @pytest.mark.parametrize("mismatch_is_seen", [True, False])
