@@ -11,6 +11,7 @@ import json
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.hub import Hub
+from scheduler.watch import stale_walks
 from scheduler.watch.due import mark_due
 from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard, written_in_percent
 
@@ -33,7 +34,10 @@ def look_at_leaderboard(database: Database, hub: Hub, dataset_id: str) -> None:
         mark_due(session, {str(json.loads(place)[0]) for place in moved})
         benchmark = session.get_one(Benchmark, dataset_id)
         benchmark.leaderboard, benchmark.leaderboard_etag = digests, answer.etag
-        benchmark.has_percent = written_in_percent(rows, before=benchmark.has_percent)
+        has_percent = written_in_percent(rows, before=benchmark.has_percent)
+        if has_percent != benchmark.has_percent:
+            benchmark.has_percent = has_percent
+            stale_walks.begin(session, "benchmark", dataset_id)
 
 
 def _place(row: LeaderboardRow) -> str:

@@ -2,7 +2,8 @@
 
 Each walk goes over claims in the order of a time and their ids, a page at a time, and may be broken off after any:
 
-model, benchmark   its claims, because its files changed; begun in the transaction that notes the change
+model, benchmark   its claims, because its files changed, or on which scale its leaderboard is; begun in the
+                   transaction that notes the change
 verdicts           what was decided lately: the Hub may have moved while it ran
 badges             what has come of age
 all                every claim: without a pause where the rules are new, then one page a round, over and over, for what

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, case, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Model, Reproduction, SpecFile, VerdictRow, now
 from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ClaimState, ReproductionState
-from scheduler.stored_values import version_of
+from scheduler.stored_values import scale_of, version_of
 from scheduler.watch import stale_walks
 from specs.hub.eval_results import pins
 from specs.judging.staleness import Head, Ran, stale_reason, what_changed
 from specs.judging.verdict import Outcome
 from specs.policy.reverify import ReverifyRules
+from specs.policy.verification import Scale
 
 CHANGES_AT_ONCE = 2000
 """Claims that become stale, or current again, in one round, give or take a page; the next one has the rest."""
@@ -134,9 +135,12 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
             Reproduction.dataset_revision,
             _Then.content_sha256,
             Badge.signed_at,
+            Claim.value,
+            case((Claim.rules["scale_source"].as_string() == "leaderboard", scale_of(Claim))),
             Model.weights_sha256,
             Benchmark.revision,
             _Now.content_sha256,
+            Benchmark.has_percent,
             *map(version_of, names),
         )
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
@@ -151,10 +155,14 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
     )
     found = []
     for row in session.execute(query):
-        claim_id, is_withdrawn, stale, named, weights, revision, content, signed_at, *head = row[:11]
-        ran = Ran(weights, revision, content, dict(zip(names, row[11:], strict=True)), signed_at)
+        claim_id, is_withdrawn, stale, named, weights, revision, content, signed_at, value, scale = row[:10]
+        weights_now, head, content_now, has_percent = row[10:14]
+        scale_now: Scale | None = None if has_percent is None else "percent" if has_percent else "fraction"
+        there = Head(weights_now, head, content_now, scale_now)
+        ran = Ran(weights, revision, content, dict(zip(names, row[14:], strict=True)), signed_at, value, scale)
         # What a claim pins stays what it is, wherever the benchmark has moved.
-        there = Head(head[0], None, None) if pins(named) else Head(*head)
+        if pins(named):
+            there = replace(there, dataset_revision=None, content_sha256=None)
         found.append(_Found(claim_id, is_withdrawn, stale, ran, there))
     return found
 

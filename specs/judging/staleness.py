@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from specs.judging.scale import as_proportion
 from specs.policy.reverify import ReverifyRules
+from specs.policy.verification import Scale
 from specs.text import clean
 from specs.version_order import is_older
 
@@ -28,6 +30,12 @@ class Ran:
     signed_at: datetime | None
     """Of its badge; None where it has none."""
 
+    value: float | None = None
+    """As the claim writes it."""
+
+    scale: Scale | None = None
+    """On which the benchmark's leaderboard had that read; None where policy decided."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -38,6 +46,9 @@ class Head:
     """None too where the claim pins a revision: nothing newer concerns it."""
 
     content_sha256: str | None
+
+    scale: Scale | None = None
+    """On which the benchmark's leaderboard would have a value read."""
 
 
 def what_changed(ran: Ran, head: Head) -> str | None:
@@ -62,6 +73,9 @@ def stale_reason(ran: Ran, head: Head, rules: ReverifyRules, at: datetime) -> st
     changed = what_changed(ran, head)
     if changed is not None:
         return changed
+    otherwise = read_otherwise(ran, head)
+    if otherwise is not None:
+        return otherwise
     old = too_old(ran.versions, rules)
     if old is not None:
         return old
@@ -70,6 +84,20 @@ def stale_reason(ran: Ran, head: Head, rules: ReverifyRules, at: datetime) -> st
         if ends <= at:
             return f"it was signed on {ran.signed_at:%Y-%m-%d}, more than {rules.after_days:g} days ago"
     return None
+
+
+def read_otherwise(ran: Ran, head: Head) -> str | None:
+    """Why a claim's value would be read as another score now; None where it would not, or as none: 57 is 57 % anyhow.
+
+    Nothing of this is another thing to measure: it is no part of `what_changed`, which lifts the wait for a fresh run.
+    """
+    if ran.value is None or ran.scale is None or head.scale is None:
+        return None
+    if as_proportion(ran.value, head.scale) in (None, as_proportion(ran.value, ran.scale)):
+        return None
+    return (
+        f"it was read as a {ran.scale}, and most on the benchmark's leaderboard write each score as a {head.scale} now"
+    )
 
 
 def too_old(versions: Mapping[str, str | None], rules: ReverifyRules) -> str | None:

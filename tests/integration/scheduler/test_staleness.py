@@ -124,7 +124,9 @@ def test_a_look_at_the_hub_says_whose_claims_are_to_be_looked_at(farm: ControlPl
             walks = session.execute(select(StaleWalk.subject, StaleWalk.subject_id))
             return {walk for walk in walks if walk[0] not in LASTING}
 
-    assert begun() == set(), "what was seen for the first time has no verdicts"
+    percentages = {("benchmark", BENCHMARK.id)}
+    assert begun() == percentages, "what else was seen for the first time has no verdicts"
+    mark_stale(farm.database, NEVER)
     commit(farm, MODEL, {"README.md": b"# New words"})
     assert begun() == set()
     commit(farm, MODEL, {"config.json": b'{"a": 1}'})
@@ -132,6 +134,35 @@ def test_a_look_at_the_hub_says_whose_claims_are_to_be_looked_at(farm: ControlPl
     assert begun() == {("model", MODEL.id), ("benchmark", BENCHMARK.id)}
     mark_stale(farm.database, NEVER)
     assert begun() == set()
+
+
+def test_a_value_that_would_be_read_as_another_score_now_is_stale_and_is_run_again_once(either: ControlPlane) -> None:
+    farm, hub = either, either.served.local
+    submit(
+        hub,
+        MODEL,
+        "".join(entry(BENCHMARK.id, value, more=f"  notes: run of {value}\n") for value in (0, 0.8, 0.9)),
+        name="f.yaml",
+    )
+    farm.scan()
+    farm.plan()
+    with farm.database.transaction() as session:
+        by_policy = session.scalars(select(Claim).where(Claim.value == 0.8)).one()
+        assert by_policy.rules is not None
+        assert (by_policy.state, by_policy.rules["scale"]) == (ClaimState.DECIDED, "percent")
+        by_policy.rules = {**by_policy.rules, "scale_source": "policy"}
+    assert stale(farm) == {}
+    for n in range(3):
+        submit(hub, add_model(hub, f"honest{n}/model"), entry(BENCHMARK.id, 0.4))
+    farm.scan()
+    # 50 is no fraction, and 0 is 0.
+    why = "it was read as a percent, and most on the benchmark's leaderboard write each score as a fraction now"
+    assert stale(farm) == {0.9: why}
+    assert repeat_stale(farm.database, ON_CHANGE) == 1
+    farm.plan()
+    complete(farm, 100)
+    assert stale(farm) == {}
+    assert repeat_stale(farm.database, ON_CHANGE) == 0
 
 
 def test_documentation_makes_nothing_stale(farm: ControlPlane) -> None:
