@@ -142,17 +142,21 @@ class Hub:
     def dataset_card(self, dataset_id: str, revision: str) -> object:
         """The metadata of a dataset's README at a commit, whatever its author wrote there.
 
-        None where there is none, or more than `MAX_CARD_BYTES`: a card is worth having, and no reason to do without
-        its dataset.
+        None where there is none.
+
+        Raises:
+            SubmissionError: it is larger than `MAX_CARD_BYTES`, or nested too deeply to be read.
         """
         # Without huggingface_hub, which takes the author's keys for arguments of its own.
         url = f"{self.endpoint}/api/datasets/{quote(dataset_id, safe='/')}/revision/{quote(revision, safe='')}"
         with told_apart(f"card of {dataset_id}"):
             content = self._read(url, MAX_CARD_BYTES, {"expand": "cardData"})
+            if content is None:
+                raise SubmissionError(f"the card of {dataset_id} is larger than {MAX_CARD_BYTES} bytes")
             try:
-                info = json.loads(content) if content is not None else None
-            except RecursionError:
-                return None
+                info = json.loads(content)
+            except RecursionError as error:
+                raise SubmissionError(f"the card of {dataset_id} is nested too deeply") from error
             return info.get("cardData") if isinstance(info, dict) else None
 
     def model(self, model_id: str) -> ModelHead:

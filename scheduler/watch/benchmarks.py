@@ -19,7 +19,7 @@ from scheduler.hub.hub_errors import Gone, Missing, Moved
 from scheduler.own_faults import OURS
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import stale_walks
-from scheduler.watch.contents import content_digest
+from scheduler.watch.contents import dataset_digest
 from specs.bounded_yaml import MAX_BYTES
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError
 from specs.hub.dataset_card import Sizes, sizes_of
@@ -76,9 +76,7 @@ def _read_changed(database: Database, hub: Hub, heads: Collection[BenchmarkHead]
             continue
         try:
             spec_text(database, hub, head.dataset_id, head.revision)
-            card = hub.dataset_card(head.dataset_id, head.revision)
-            _look_at_content(database, hub, head, card)
-            sizes = sizes_of(card)
+            sizes = _look_at_content(database, hub, head)
         except HubBusy:
             raise
         except (HubAway, NoAccess, SubmissionError) as error:
@@ -115,17 +113,24 @@ def spec_text(database: Database, hub: Hub, dataset_id: str, revision: str) -> b
     return text
 
 
-def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead, card: object) -> None:
-    """Enter what tells whether two commits hold the same samples. Unknown where the dataset has very many files."""
+def _look_at_content(database: Database, hub: Hub, head: BenchmarkHead) -> Sizes:
+    """Enter what tells whether two commits hold the same samples; how many, as far as the card says.
+
+    The first stays unknown where the dataset has very many files, or a card that is too large to be read.
+    """
+    sizes: Sizes = {}
     try:
+        card = hub.dataset_card(head.dataset_id, head.revision)
+        sizes = sizes_of(card)
         files = hub.tree(head.dataset_id, head.revision, "dataset")
     except Missing:
         raise
     except SubmissionError as error:
         log.warning("files of %s not compared with those of other commits: %s", head.dataset_id, error)
-        return
+        return sizes
     with database.transaction() as session:
-        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = content_digest(files, card)
+        session.get_one(SpecFile, (head.dataset_id, head.revision)).content_sha256 = dataset_digest(files, card)
+    return sizes
 
 
 def _named(hub: Hub, dataset_ids: tuple[str, ...]) -> _Found:

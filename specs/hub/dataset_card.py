@@ -19,6 +19,10 @@ MAX_SAMPLES = 10_000_000
 
 DEFAULT_CONFIG = "default"
 
+HOLDS_NO_QUESTIONS = frozenset({"README.md", ".gitattributes"})
+"""Of a dataset's files, at its top: whoever changes these asks the same, but for what the card's metadata says, so no
+worker reads questions from them."""
+
 Sizes = dict[str, dict[str, int]]
 """Number of samples by config and split."""
 

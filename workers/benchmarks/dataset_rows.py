@@ -14,6 +14,7 @@ from inspect_ai._eval.task.images import _media_reference
 from inspect_ai._util.url import is_data_uri
 from inspect_ai.dataset import Sample
 
+from specs.hub.dataset_card import HOLDS_NO_QUESTIONS
 from specs.text import clean
 from workers.benchmarks.dataset_card import check_card
 from workers.benchmarks.media_columns import named_files
@@ -137,8 +138,12 @@ def _check_source(builder: datasets.DatasetBuilder, folder: Path) -> None:
     for files in (builder.config.data_files or {}).values():
         for file in files:
             # Not resolved: the files of a snapshot are links into the cache.
-            if not any(Path(os.path.normpath(file)).is_relative_to(place) for place in places):
+            path = Path(os.path.normpath(file))
+            if not any(path.is_relative_to(place) for place in places):
                 raise SpecError(f"its data files lie outside the repo: {clean(file, 200)}")
+            if path.name in HOLDS_NO_QUESTIONS and path.parent in places:
+                # Two commits that differ in that file alone pass for the same questions.
+                raise SpecError(f"its questions are read from {path.name}, which is documentation")
 
 
 def _check_rows(rows: datasets.Dataset, max_rows: int, definition: HFTask) -> None:

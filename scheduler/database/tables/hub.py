@@ -48,8 +48,8 @@ class SpecFile(Table):
     """None where the dataset has no eval.yaml at that commit."""
 
     content_sha256: Mapped[str | None] = mapped_column(String(64))
-    """Of the names and contents of all the dataset's files but documentation: two commits with the same one hold the
-    same samples. None where it was not looked at, or there are too many files."""
+    """Of the names and contents of all the dataset's files, of the README its metadata: two commits with the same one
+    hold the same samples. None where it was not looked at, or there is too much of either."""
 
 
 BEING_LOOKED_AT = datetime(1970, 1, 1, tzinfo=UTC)

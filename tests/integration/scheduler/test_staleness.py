@@ -179,6 +179,10 @@ def test_documentation_makes_nothing_stale(farm: ControlPlane) -> None:
         ("eval.yaml", EVAL_YAML.replace("includes", "match")),
         ("test.jsonl", '{"question": "q", "answer": "b"}\n'),
         ("README.md", "---\nconfigs:\n- config_name: default\n  data_files: other.jsonl\n---\n# Other questions\n"),
+        # Wherever a card may have `datasets` read questions from.
+        (".eval_results/test.jsonl", '{"question": "q", "answer": "b"}\n'),
+        ("test.jsonl.md", '{"question": "q", "answer": "b"}\n'),
+        ("data/README.md", "q"),
     ],
 )
 def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: ControlPlane, file: str, text: str) -> None:
@@ -186,6 +190,20 @@ def test_a_changed_benchmark_makes_those_stale_that_pin_no_revision(farm: Contro
     found = stale(farm)
     assert set(found) == {50.0, 90.0}
     assert "the benchmark changed since: it is at" in found[50.0]
+
+
+@pytest.mark.parametrize("content", [None, b'{"cardData":' * 100_000], ids=["too large", "too deep"])
+def test_a_card_that_is_not_read_to_its_end_may_name_other_questions(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    read = farm.hub._read
+
+    def read_no_card(url: str, most: int, asked: dict[str, str]) -> bytes | None:
+        return content if asked == {"expand": "cardData"} else read(url, most, asked)
+
+    monkeypatch.setattr(farm.hub, "_read", read_no_card)
+    commit(farm, BENCHMARK, {"README.md": b"# Words"})
+    assert set(stale(farm)) == {50.0, 90.0}
 
 
 @pytest.mark.parametrize("head", ["main", "refs/heads/main"])

@@ -169,6 +169,19 @@ def test_data_files_that_are_found_outside_the_repo_are_not_read(
         check_split(_local(tmp_path, {"README.md": _card(str(secret))}), _task())
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("README.md", r"its questions are read from README\.md, which is documentation"),
+        (".gitattributes", "cannot be read"),
+    ],
+)
+def test_no_questions_are_read_from_what_counts_for_documentation(tmp_path: Path, name: str, words: str) -> None:
+    files = {".gitattributes": "", "README.md": _card(f"test.txt', '{name}"), "test.txt": "?"}
+    with pytest.raises(SpecError, match=words):
+        check_split(_local(tmp_path, files), _task({"input": "text", "target": "literal:!"}))
+
+
 @pytest.mark.parametrize("name", ["test.tar", "test.h5", "test.png", "test.xml", "test.eval"])
 def test_other_formats_than_those_of_benchmarks_are_not_opened(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError, match=r"its data files are of the format|cannot be read"):
