@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 from scheduler.dispatch.batching import Placement, Turn, last_turn_before
 from specs.policy.run import RunRules
@@ -46,7 +47,7 @@ def fill(queued: Sequence[Queued], placement: Placement, at: datetime, rules: Ru
     """Those that make up a batch, of the queued ones of its engine in the order of their turns."""
     room, at_least = ALONG * placement.load_seconds, 1
     if placement.limit is None and not placement.spare:
-        room, at_least = max(room, rules.hold_back_seconds), rules.side_by_side
+        room, at_least = _most_room(placement.load_seconds, rules), rules.side_by_side
     found: list[Queued] = []
     limit = placement.limit
     for each in queued:
@@ -59,6 +60,21 @@ def fill(queued: Sequence[Queued], placement: Placement, at: datetime, rules: Ru
             # They come in the order of their turns, so this is before any other limit.
             limit = last_turn_before(each.turn, at, rules)
     return found
+
+
+def batches_of(known: int, seconds: float, unknown: int, load_seconds: float, rules: RunRules) -> int:
+    """How many batches the queued ones of an engine make up, where each holds as much as `fill` gives one at most.
+
+    `known` ones are taken to ask for `seconds` in all: no more batches than there are of them, as a long one goes by
+    itself while a worker is idle for it. Nobody knows how long the `unknown` ones take.
+    """
+    full = min(known, ceil(seconds / _most_room(load_seconds, rules))) + ceil(unknown / rules.side_by_side)
+    return max(full, ceil((known + unknown) / rules.batch))
+
+
+def _most_room(load_seconds: float, rules: RunRules) -> float:
+    """Seconds for which those of a batch may keep each other waiting, where nobody else does."""
+    return max(ALONG * load_seconds, rules.hold_back_seconds)
 
 
 def _costs(batch: Sequence[Queued], limit: Turn | None) -> float:

@@ -7,7 +7,7 @@ nobody reaches them (the chart's network policy), and what is worth knowing of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -83,7 +83,7 @@ class Figures:
             ("pool",),
             self._engine_loads.read(session, at),
         )
-        yield from _reproductions(session, {pool.name for pool in self._policy.pools}, at)
+        yield from _reproductions(session, self._policy, at)
         yield from _workers(session, at)
         yield from _outbox(session, at)
         yield _one(
@@ -143,7 +143,7 @@ def _attempts(found: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
     yield cost
 
 
-def _reproductions(session: Session, in_policy: Set[str], at: datetime) -> Iterator[Metric]:
+def _reproductions(session: Session, policy: Policy, at: datetime) -> Iterator[Metric]:
     count = GaugeMetricFamily(
         "reprofarm_reproductions", "Reproductions that are under way, by pool and state.", labels=("pool", "state")
     )
@@ -174,6 +174,7 @@ def _reproductions(session: Session, in_policy: Set[str], at: datetime) -> Itera
     ).all()
     # Of a pool that has nothing to do too, whose workers KEDA may have taken away: so that its series fall to 0 instead
     # of ending, after which a panel shows what they were last. A pool that policy lost has them while it has workers.
+    in_policy = {pool.name for pool in policy.pools}
     pools = {row.pool for row in rows} | in_policy | set(session.scalars(select(Worker.pool).distinct()))
     for pool in sorted(pools):
         mine = [row for row in rows if row.pool == pool]
@@ -191,7 +192,7 @@ def _reproductions(session: Session, in_policy: Set[str], at: datetime) -> Itera
         "Workers that a pool could keep busy now, and those in quarantine if it could any: what KEDA scales it by.",
         labels=("pool",),
     )
-    wanted = workers_wanted(session)
+    wanted = workers_wanted(session, policy)
     for pool in sorted(pools):
         wants.add_metric((pool,), wanted.get(pool, 0))
     yield count

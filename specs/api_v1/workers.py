@@ -100,9 +100,9 @@ class PoolView(View):
     """Of those, idle or busy: they take work."""
 
     workers_wanted: int
-    """How many workers could be busy now: one for each batch that is with the broker or a worker, one for each model
-    that waits, and, if there are any of these, one to stand in for each worker in quarantine. An autoscaler follows it,
-    as the length of the broker's queue says nothing about work that is running."""
+    """How many workers could be busy now: one for each batch that is with the broker or a worker, one for each batch
+    that what is queued will make up, and, if there are any of these, one to stand in for each worker in quarantine. An
+    autoscaler follows it, as the length of the broker's queue says nothing about work that is running."""
 
     oldest_wait_seconds: float | None
     """Since the oldest that waits was planned; null where none waits."""

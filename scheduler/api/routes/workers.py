@@ -74,7 +74,7 @@ def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
     loads = {load.pool: load for load in pool_loads(session, now())}
     names = [*rules, *(pool for pool in loads if pool not in rules)]
     crews = workforce.crews(session, names)
-    wanted = workers_wanted(session)
+    wanted = workers_wanted(session, source.policy)
     views = []
     for name in names:
         rule, load = rules.get(name), loads.get(name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
+import pytest
 from typer.testing import CliRunner
 
 from deploy.cli.main import app
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.state_machine import ReproductionState
+from specs.policy.cost import start_gpu_seconds
 from tests.support.api import RunningApi
 
 ENGINE = {
@@ -107,9 +109,10 @@ def test_pools_tell_what_waits_and_who_is_there(api: RunningApi) -> None:
     assert (gone["name"], gone["device"], gone["queued"], gone["workers_alive"]) == ("gone", None, 1, 0)
 
 
-def test_a_pool_wants_a_worker_for_each_batch_that_is_out_and_each_model_that_waits(api: RunningApi) -> None:
-    for _ in range(3):
+def test_a_pool_wants_a_worker_for_each_batch_that_is_out_or_to_be_made_up(api: RunningApi) -> None:
+    for _ in range(2):
         api.rows.reproduction("one/model")
+    for _ in range(3):
         api.rows.reproduction("large/batch", state=ReproductionState.RUNNING, batch_id="a" * 32)
     api.rows.reproduction("two/model")
     api.rows.reproduction("three/model", state=ReproductionState.DISPATCHED, batch_id="b" * 32)
@@ -117,6 +120,16 @@ def test_a_pool_wants_a_worker_for_each_batch_that_is_out_and_each_model_that_wa
     api.rows.reproduction("done/model", state=ReproductionState.COMPLETED, batch_id="c" * 32)
     (cpu,) = api.json("/v1/pools")["items"]
     assert cpu["workers_wanted"] == 4
+
+
+@pytest.mark.parametrize(("seconds", "batches"), [(3600.0, 25), (30.0, 3), (1.0, 2)])
+def test_of_one_models_runs_a_pool_wants_as_many_workers_as_they_take(
+    api: RunningApi, seconds: float, batches: int
+) -> None:
+    for _ in range(25):
+        api.rows.reproduction("one/model", gpu_seconds=start_gpu_seconds(270_000_000, 0) + seconds)
+    assert api.json("/v1/pools")["items"][0]["workers_wanted"] == batches
+    assert f'reprofarm_workers_wanted{{pool="cpu"}} {batches}.0' in api.get("/metrics").text
 
 
 def test_a_pool_that_wants_workers_wants_one_in_the_place_of_each_in_quarantine(api: RunningApi) -> None:

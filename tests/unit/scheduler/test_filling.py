@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.dispatch.batching import Placement, Turn
-from scheduler.dispatch.filling import ALONG, Queued, fill
+from scheduler.dispatch.filling import ALONG, Queued, batches_of, fill
 from specs.policy.run import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -94,3 +94,21 @@ def test_what_takes_nobody_knows_how_long_goes_along_only_to_keep_the_engine_ful
     assert chosen([run(None), run(10)], placement()) == [None, 10]
     assert chosen([run(None), run(ROOM + 1)], placement()) == [None], "it may be the longer one"
     assert chosen([run(10), run(None)], placement()) == [10]
+
+
+@pytest.mark.parametrize("seconds", [[5000] * 9, [40] * 18, [1] * 9, [None] * 5, [5000, 5000, None], [30]])
+def test_as_many_batches_are_counted_as_are_filled_where_nobody_else_waits(seconds: list[float | None]) -> None:
+    waiting, filled = [run(each) for each in seconds], 0
+    while waiting:
+        # A long one has a worker of its own while one is idle; what is short or unknown fills a batch where none is.
+        spare = waiting[0].seconds is not None and waiting[0].seconds > RULES.hold_back_seconds
+        taken = fill(waiting, placement(spare=spare), NOW, RULES)
+        waiting = waiting[len(taken) :]
+        filled += 1
+    known = [each for each in seconds if each is not None]
+    assert batches_of(len(known), sum(known), len(seconds) - len(known), LOAD, RULES) == filled
+
+
+def test_batches_are_counted_where_none_may_keep_another_waiting() -> None:
+    assert batches_of(4, 4 * 5000, 0, LOAD, RunRules(hold_back_seconds=0)) == 4
+    assert batches_of(4, 4 * ROOM / 4, 0, LOAD, RunRules(hold_back_seconds=0)) == 1
