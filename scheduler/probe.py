@@ -1,7 +1,7 @@
-"""`python -m scheduler.probe`: is a control worker that took no message for minutes stuck? For its liveness probe.
+"""`python -m scheduler.probe`: is a control worker stuck that took no message for minutes, or beat, that sent none?
 
-It ends with 1 if the broker answers, and with 0 if that is away: then there is nothing to take, and whoever is started
-again and again for it comes back minutes after the broker.
+For their liveness probes. It ends with 1 if the broker answers, and with 0 if that is away: then there is nothing to
+take and nowhere to send to, and whoever is started again and again for it comes back minutes after the broker.
 """
 
 from __future__ import annotations

@@ -77,6 +77,14 @@ def _log_as_set(logger: logging.Logger, **_: object) -> None:
         write_json_lines(logger)
 
 
+@signals.beat_init.connect
+def _show_that_it_sends(**_: object) -> None:
+    file = read_settings().liveness_file
+    if file is not None:
+        # Not before it is beat: a control worker imports this too, and what it sends is no sign of beat.
+        signals.after_task_publish.connect(lambda **_: file.touch(), weak=False)
+
+
 @app.add_defaults
 def _configuration() -> dict[str, Any]:
     settings = read_settings()

@@ -140,8 +140,9 @@ class Settings(BaseSettings):
     """Reverse proxies before the API that add the address they see to `X-Forwarded-For`; 0 believes no such header."""
 
     liveness_file: File = None
-    """Touched by the control worker whenever it takes a message, for a probe that looks at its age. Beat sends one
-    every two seconds, so an old file means that it lives and does not consume."""
+    """Touched by the control worker whenever it takes a message, and by beat whenever it sends one, for a probe that
+    looks at its age. Beat sends one every two seconds, so an old file means that who lives does nothing. Each has a
+    file of its own."""
 
     log_format: LogFormat = "text"
     """`json` logs lines of JSON, with what each is about in fields of its own."""

@@ -42,4 +42,6 @@ def control_worker(environment: Mapping[str, str], name: str = "control", log_le
 def beat(environment: Mapping[str, str], folder: Path) -> Process:
     """Says when what is due; one for a farm. Its schedule is kept in `folder`."""
     kept = ["--schedule", str(folder.resolve() / "beat-schedule"), "--pidfile", "", "--loglevel", QUIET]
-    return Process("beat", celery("scheduler.schedule", "beat", *kept), environment)
+    # If the operator has named one, it shows that the control worker consumes: beat would go on touching it.
+    own = {name: value for name, value in environment.items() if name != "REPROFARM_LIVENESS_FILE"}
+    return Process("beat", celery("scheduler.schedule", "beat", *kept), own)

@@ -1,4 +1,4 @@
-"""The chart's probe of a control worker tells one that is stuck from one that has nothing to take."""
+"""The chart's probes of a control worker and of beat tell one that is stuck from one whose broker is away."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.farm.processes import Processes
+import pytest
+
+from deploy.farm.control_plane import beat
+from deploy.farm.processes import Process, Processes
 from deploy.farm.redis import NAME, start_redis
 from tests.support.chart import environment_of, one, pod_of, rendered
 from workers.processes.guarded import clean_environment
 
 
-def test_a_control_worker_is_stuck_only_if_the_broker_answers_and_it_takes_nothing(tmp_path: Path) -> None:
-    control = one(rendered(), "Deployment", "control")
-    (container,) = pod_of(control)["containers"]
+@pytest.mark.parametrize("name", ["control", "beat"])
+def test_one_is_stuck_only_if_the_broker_answers_and_it_takes_or_sends_nothing(tmp_path: Path, name: str) -> None:
+    deployment = one(rendered(), "Deployment", name)
+    (container,) = pod_of(deployment)["containers"]
     shell, flag, command = container["livenessProbe"]["exec"]["command"]
     alive = tmp_path / "alive"
-    command = command.replace(environment_of(control)["REPROFARM_LIVENESS_FILE"], str(alive))
+    command = command.replace(environment_of(deployment)["REPROFARM_LIVENESS_FILE"], str(alive))
     processes = Processes(tmp_path, tmp_path / "logs")
     try:
         broker = start_redis(processes, tmp_path / "redis")
@@ -37,5 +41,21 @@ def test_a_control_worker_is_stuck_only_if_the_broker_answers_and_it_takes_nothi
         assert not passes()
         processes.stop(NAME)
         assert passes()
+    finally:
+        processes.stop()
+
+
+def test_beat_touches_its_file_as_it_sends_and_under_up_not_the_control_workers(tmp_path: Path) -> None:
+    processes = Processes(tmp_path, tmp_path / "logs")
+    alive = tmp_path / "alive"
+    try:
+        broker = start_redis(processes, tmp_path / "redis")
+        environment = clean_environment(REPROFARM_BROKER_URL=broker, REPROFARM_LIVENESS_FILE=str(alive))
+        of_up = beat(environment, tmp_path)
+        assert "REPROFARM_LIVENESS_FILE" not in of_up.environment
+        processes.start(Process("beat", of_up.command, environment))
+        processes.wait_until("beat sends", alive.exists, 60)
+        alive.unlink()
+        processes.wait_until("beat goes on sending", alive.exists, 60)
     finally:
         processes.stop()
