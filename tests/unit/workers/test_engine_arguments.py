@@ -55,6 +55,12 @@ def test_runs_from_before_there_was_such_a_setting_are_alike() -> None:
     assert settings_sha256({"engine": on_triton}) != settings_sha256({"engine": now})
 
 
+def test_a_model_is_split_over_all_gpus_that_it_is_to_have() -> None:
+    split, whole, cpu = (engine_arguments(MODEL, EngineRules(), gpus=gpus) for gpus in (4, 1, 0))
+    assert split[split.index("--tensor-parallel-size") + 1] == "4"
+    assert "--tensor-parallel-size" not in whole + cpu
+
+
 def test_an_attention_backend_is_the_models_own(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text("models: {tiny/thinker: {attention_backend: TRITON_ATTN}}")
