@@ -42,6 +42,9 @@ POOLS = {
         },
     }
 }
+NUMBERED = merged(SCALED, {"pools": {"80": {}, "true": {}}})
+"""Names of pools that YAML reads as something else than text."""
+
 EXTERNAL = {
     "database": {"urlSecret": "postgres"},
     "broker": {"urlSecret": "redis"},
@@ -110,6 +113,7 @@ MATRIX: dict[str, dict[str, Any]] = {
     "scaled": SCALED,
     "closed": CLOSED,
     "pools": POOLS,
+    "numbered": NUMBERED,
     "external": EXTERNAL,
     "exposed": EXPOSED,
     "traced": TRACED,
