@@ -80,7 +80,7 @@ schemas: $(READY)  ## Write the JSON Schemas of the public models.
 RESULTS ?= ../shared/data/mmlu_pro/per_question_results.parquet
 bench: $(READY)  ## Measure the farm beside what it is held against, into docs/benchmarks.md (half an hour). BENCH="--parts poll".
 	@echo "reprofarm: measuring; leave the machine alone meanwhile"
-	@mkdir -p var && $(BIN)/python -m deploy.bench --json var/bench.json $(or $(BENCH),--page docs/benchmarks.md)
+	@mkdir -p var && $(BIN)/python -m deploy.bench --json var/bench.json --page docs/benchmarks.md $(BENCH)
 
 simulate: $(READY)  ## Simulate a day of a farm with 1,000 GPUs, into docs/benchmarks.md (minutes). SIMULATE="--part 0.1".
 	@echo "reprofarm: simulating a day of a thousand GPUs"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,24 +58,33 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--parts", nargs="+", choices=sorted(PARTS), default=list(PARTS))
     parser.add_argument("--small", action="store_true", help="only see that it works")
     parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--page", type=Path, help="put the table into this page")
+    parser.add_argument("--page", type=Path, help="put each part's table into its place in this page, but for --small")
     asked = parser.parse_args(arguments)
+    where = f"{hardware(0)}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}{_commit()}"
     lines: list[Line] = []
     seconds = {}
     for part in asked.parts:
         sys.stderr.write(f"reprofarm: measuring {part}\n")
         began = time.monotonic()
-        lines += PARTS[part](SMALL if asked.small else WHOLE)
+        found = list(PARTS[part](SMALL if asked.small else WHOLE))
         seconds[part] = round(time.monotonic() - began)
-    where = f"{hardware(0)}, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
-    took = ", ".join(f"{part} {spent} s" for part, spent in seconds.items())
-    text = f"{where}; took {took}.\n\n{table(lines)}"
-    sys.stdout.write(text)
+        lines += found
+        text = f"{where}; took {seconds[part]} s.\n\n{table(found)}"
+        sys.stdout.write(f"{part}: {text}\n")
+        if asked.page and not asked.small:
+            put_into(asked.page, part, text)
     if asked.json:
         whole = {"where": where, "versions": versions(), "seconds": seconds, "lines": [asdict(each) for each in lines]}
         asked.json.write_text(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
-    if asked.page:
-        put_into(asked.page, "figures", text)
+
+
+def _commit() -> str:
+    """Of what is measured; empty outside of a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return f", commit {subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()}"
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 if __name__ == "__main__":

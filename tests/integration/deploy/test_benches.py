@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from deploy.bench import __main__ as bench
 from deploy.bench.page import put_into
 from deploy.bench.poll import poll_cost
 from deploy.bench.report import of_poll, of_verdicts, table
 from deploy.bench.verdict_rate import pace
+
+PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
 
 
 def test_a_poll_asks_for_what_changed_and_not_for_what_is_there() -> None:
@@ -36,3 +40,35 @@ def test_figures_go_between_their_marks_and_nothing_else_changes(tmp_path: Path)
     assert page.read_text() == "before\n<!-- one: written by command -->\n\nnew\n\n<!-- end of one -->\nafter\n"
     with pytest.raises(ValueError, match="no place for two"):
         put_into(page, "two", "new")
+
+
+def test_a_run_of_some_parts_writes_their_tables_and_leaves_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text(
+        "".join(f"<!-- {part}: written by command -->\nold\n<!-- end of {part} -->\n" for part in bench.PARTS)
+    )
+    before = page.read_text()
+    asked = ["--parts", "poll", "--page", str(page)]
+    bench.main([*asked, "--small"])
+    assert page.read_text() == before
+    monkeypatch.setattr(bench, "WHOLE", bench.SMALL)
+    bench.main(asked)
+    for part in bench.PARTS:
+        assert (table_of(part, page) == "old") == (part != "poll")
+    assert "nothing changed" in table_of("poll", page)
+    if (PAGE.parents[1] / ".git").exists():
+        assert re.search(r", commit [0-9a-f]{7,40}; took \d+ s\.\n", table_of("poll", page))
+
+
+@pytest.mark.parametrize("part", bench.PARTS)
+def test_the_page_has_a_place_for_each_part(part: str) -> None:
+    assert "; took " in table_of(part, PAGE)
+
+
+def table_of(part: str, page: Path) -> str:
+    _, _, rest = page.read_text().partition(f"<!-- {part}: written by command -->")
+    found, ended, _ = rest.partition(f"<!-- end of {part} -->")
+    assert ended
+    return found.strip()
