@@ -145,13 +145,14 @@ def _evaluate(order: PlainOrder, base_url: str, concurrency: int) -> Any:  # Ins
     return log
 
 
-def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> dict[str, Any]:
+def client_arguments(order: PlainOrder, base_url: str, concurrency: int) -> list[str]:
+    """Of vLLM's benchmark client, which is to ask the order's questions at `base_url`, so many at a time."""
     questions = Path(order.questions or "")
     count = len(questions.read_text().splitlines())
     options = {
         "backend": "openai-chat",
         "endpoint": "/v1/chat/completions",
-        "base-url": engine.base_url.removesuffix("/v1"),
+        "base-url": base_url.removesuffix("/v1"),
         "model": order.model_id,
         "tokenizer": order.model_folder,
         "dataset-name": "custom",
@@ -163,8 +164,12 @@ def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> di
         "result-dir": order.folder,
         "result-filename": "client.json",
     }
-    command = [sys.executable, "-c", CLIENT, "--save-result", "--disable-tqdm", "--skip-chat-template"]
-    command += [word for name, value in options.items() for word in (f"--{name}", value)]
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return ["--save-result", "--disable-tqdm", "--skip-chat-template", *words]
+
+
+def _client(order: PlainOrder, engine: Engine, concurrency: int, key: str) -> dict[str, Any]:
+    command = [sys.executable, "-c", CLIENT, *client_arguments(order, engine.base_url, concurrency)]
     environment = clean_environment(OPENAI_API_KEY=key, HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", VLLM_NO_USAGE_STATS="1")
     ended = subprocess.run(command, env=environment, cwd=order.folder, capture_output=True, text=True, check=False)
     if ended.returncode:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.bench import __main__ as bench
+from deploy.bench.growth import Step
 from deploy.bench.page import put_into
+from deploy.bench.plain_run import PlainOrder, client_arguments
 from deploy.bench.poll import poll_cost
-from deploy.bench.report import of_poll, of_verdicts, table
+from deploy.bench.report import of_growth, of_poll, of_verdicts, table
 from deploy.bench.verdict_rate import pace
 
 PAGE = Path(__file__).parents[3] / "docs" / "benchmarks.md"
@@ -31,6 +35,27 @@ def test_every_claim_of_the_pace_gets_a_true_verdict_from_real_processes() -> No
     assert found.verified == 10
     (line,) = of_verdicts({"SQLite": found})
     assert line.ratio == pytest.approx(found.claims / found.seconds / found.bare_per_second)
+
+
+def test_what_grew_by_more_than_noise_is_not_called_flat() -> None:
+    took = {1000: (2.0, 100.0, 100.0), 2000: (6.0, 149.0, 151.0)}
+    found = of_growth({size: [Step("a step", each) for each in steps] for size, steps in took.items()})
+    assert [line.met for line in found] == [True, True, False]
+
+
+def test_vllms_client_takes_the_arguments_that_it_is_held_beside_the_farm_with(tmp_path: Path) -> None:
+    serve = pytest.importorskip("vllm.benchmarks.serve", reason="the engine is not installed")
+    parser = pytest.importorskip(
+        "vllm.utils.argparse_utils", reason="the engine is not installed"
+    ).FlexibleArgumentParser()
+    serve.add_cli_args(parser)
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
+    given: dict[str, Any] = {field.name: "a name" for field in fields(PlainOrder)}
+    order = PlainOrder(**{**given, "rules": {}, "max_tokens": 96, "questions": str(questions)})
+    taken = parser.parse_args(client_arguments(order, "http://127.0.0.1:8000/v1", 32))
+    assert (taken.base_url, taken.endpoint) == ("http://127.0.0.1:8000", "/v1/chat/completions")
+    assert (taken.num_prompts, taken.max_concurrency, taken.custom_output_len) == (2, 32, 96)
 
 
 def test_figures_go_between_their_marks_and_nothing_else_changes(tmp_path: Path) -> None:
