@@ -73,7 +73,7 @@ def said_of(session: Session, model_id: str, dataset_id: str, task_id: str | Non
     of_task: tuple[ColumnElement[bool], ...] = (
         Claim.model_id == model_id,
         Claim.dataset_id == dataset_id,
-        Claim.task_id.is_(None) if task_id is None else Claim.task_id == task_id,
+        _names_one_of(_names(session, model_id, dataset_id, task_id)),
     )
     living = (*of_task, Claim.live.is_(True))
     # Each by itself: however many others propose, they do not push the author's own claims aside.
@@ -83,6 +83,25 @@ def said_of(session: Session, model_id: str, dataset_id: str, task_id: str | Non
     if len(rows) == LOOKED_AT or any(verdict is None or verdict.outcome not in ANSWERS for _, _, verdict, _ in rows):
         said.extend(_before(session, *of_task, by_author=bool(authors)))
     return _first(said)
+
+
+def _names(session: Session, model_id: str, dataset_id: str, task_id: str | None) -> set[str | None]:
+    """What entries call a task: those on a benchmark's only one may name it or not, and say the same."""
+    # Asked by itself: as part of the queries it would be asked once more for each of them, or for each claim.
+    run_for_no_name = session.scalars(
+        select(Reproduction.task_id)
+        .join(Claim, Claim.reproduction_id == Reproduction.reproduction_id)
+        .where(Claim.model_id == model_id, Claim.dataset_id == dataset_id, Claim.task_id.is_(None))
+        .distinct()
+    ).all()
+    if task_id is None:
+        return {None, *run_for_no_name}
+    return {task_id, None} if task_id in run_for_no_name else {task_id}
+
+
+def _names_one_of(names: set[str | None]) -> ColumnElement[bool]:
+    named = Claim.task_id.in_(sorted(name for name in names if name is not None))
+    return or_(named, Claim.task_id.is_(None)) if None in names else named
 
 
 def _found(session: Session, *conditions: ColumnElement[bool]) -> Sequence[_Row]:

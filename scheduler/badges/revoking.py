@@ -167,13 +167,20 @@ def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> Column
     return and_(
         earlier.model_id == mismatch.model_id,
         earlier.dataset_id == mismatch.dataset_id,
-        earlier.task_id.is_not_distinct_from(mismatch.task_id),
+        or_(earlier.task_id.is_not_distinct_from(mismatch.task_id), _task_run_for(earlier) == _task_run_for(mismatch)),
         earlier.value == mismatch.value,
         # That a benchmark's scores are percentages by now says nothing of what 0.57 was as a fraction.
         scale_of(earlier).is_not_distinct_from(scale_of(mismatch)),
         or_(literal("main") == mismatch.ref, earlier.ref == mismatch.ref),
         earlier.claim_id != mismatch.claim_id,
     )
+
+
+def _task_run_for(claim: Claim | type[Claim]) -> ScalarSelect[str | None]:
+    """Id of the task that answered a claim; NULL where it has none, which equals nothing."""
+    run = aliased(Reproduction)
+    answered = select(run.task_id).where(run.reproduction_id == claim.reproduction_id)
+    return answered.correlate_except(run).scalar_subquery()
 
 
 _OUTDONE_BY_NEWER = _outdone_by_newer()

@@ -83,6 +83,25 @@ def test_a_mismatch_is_not_hidden_behind_another_claim(api: RunningApi) -> None:
     assert (found["state"], found["isError"], found["message"]) == ("mismatch", True, "mismatch: 20.0% on 200/300")
 
 
+@pytest.mark.parametrize("named", ["the mismatch", "the other"])
+def test_a_mismatch_is_not_hidden_by_leaving_out_the_id_of_the_only_task(api: RunningApi, named: str) -> None:
+    api.rows.decided(
+        Outcome.MISMATCH, found=comparison(0.2), value=90, task_id="europe" if named == "the mismatch" else None
+    )
+    api.rows.verified(task_id="europe" if named == "the other" else None)
+    assert (state(api), state(api, PLACE.removesuffix("/europe"))) == ("mismatch", "mismatch")
+    assert state(api, PLACE.replace("europe", "asia")) == "not_submitted"
+
+
+def test_a_mismatch_of_an_entry_that_names_its_task_holds_while_one_that_names_none_has_no_answer(
+    api: RunningApi,
+) -> None:
+    before = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), value=90, **WITHDRAWN)
+    api.rows.running(value=90, task_id=None)
+    weigh(api, "5" * 64, before)
+    assert (state(api), state(api, PLACE.removesuffix("/europe"))) == ("mismatch", "mismatch")
+
+
 def test_what_others_propose_counts_only_where_the_author_claims_nothing(api: RunningApi) -> None:
     api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), pull_request=3, ref="refs/pr/3")
     assert state(api) == "mismatch"

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges import issuing
-from scheduler.badges.publications import LOOK_BACK, revoked_of, want_mismatches
+from scheduler.badges.publications import LOOK_BACK, overtaken_by, revoked_of, want_mismatches
 from scheduler.badges.revoking import revoke, revoke_earlier
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Benchmark, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
@@ -292,6 +292,34 @@ def test_a_badge_is_revoked_however_the_entry_says_by_now_that_it_is_about_the_b
     mismatch = say_about(is_now)
     complete(site.farm, 20)
     assert badges(site)[old] == f"the same score was run again and not reproduced: claim {mismatch}"
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+def test_a_badge_is_revoked_whether_or_not_its_entry_names_the_only_task_by_now(
+    either: Publishing, *, names_it: bool
+) -> None:
+    site = either
+    named = entry("acme/bench", 49)
+    unnamed = named.replace("    task_id: capitals\n", "")
+    for said in (unnamed, named) if names_it else (named, unnamed):
+        submit(site.served.local, MODEL, said)
+        site.scan()
+        site.plan()
+        site.publish()
+    old, now_is = (claim.claim_id for claim in sorted(claims(site), key=lambda each: each.created_at)[-2:])
+    assert (badges(site)[old], badges(site)[now_is]) == (None, None)
+    mismatch = run_again(site, now_is, 20)
+    why = f"the same score was run again and not reproduced: claim {mismatch}"
+    assert (badges(site)[old], badges(site)[now_is]) == (why, why)
+    # What was published with either is told of.
+    assert site.publications()[mismatch] == "published"
+    with site.farm.database.reading() as session:
+        claim = session.get_one(Claim, mismatch)
+        written = select(Publication.number).where(Publication.claim_id.in_((old, now_is)))
+        assert (len(revoked_of(session, claim)), set(overtaken_by(session, claim))) == (
+            2,
+            set(session.scalars(written)),
+        )
 
 
 @pytest.mark.parametrize(("changed", "is_outdone"), [("README.md", True), ("data.jsonl", False)])
