@@ -1,11 +1,13 @@
 """YAML from strangers, read within limits.
 
 The values are those that PyYAML's `safe_load` gives (YAML 1.1), because that is what Inspect and huggingface_hub read
-the same files with. What costs too much or says two things at once is refused.
+the same files with. What costs too much or says two things at once is refused: so are numbers that YAML 1.2 reads as
+others, or as text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import cast
 
@@ -28,6 +30,8 @@ _PLAIN_KINDS = ("str", "int", "float", "bool", "null", "seq", "map", "timestamp"
 # "!" asks for text; None is the usual case of no tag.
 _KNOWN_TAGS = frozenset({None, "!", *(_CORE + kind for kind in _PLAIN_KINDS)})
 _NUMBER_TAGS = frozenset(_CORE + kind for kind in ("int", "float"))
+# 057 is 47, 1:30 is 90 and 1_0 is 10 in YAML 1.1 alone.
+_OF_YAML_1_1 = re.compile(r"[-+]?0[b0-9]+|[-+]0x.*|.*[_:].*")
 
 # What PyYAML says, and what its reader can do about it.
 _PLAIN_SENTENCES = {
@@ -47,7 +51,7 @@ def load(text: bytes | str) -> object:
     """Read one YAML document of at most 256 KiB, 32 levels and 50,000 nodes.
 
     Aliases, anchors, merge keys, duplicate keys, keys that are lists or mappings, tags other than YAML's own plain
-    ones and a second document are refused. An empty document is None.
+    ones, a second document and numbers that YAML 1.1 and 1.2 read differently are refused. An empty document is None.
 
     Raises:
         YamlError: with the place and a sentence that the author of the file can act on.
@@ -127,6 +131,9 @@ class _BoundedLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         if node.tag in _NUMBER_TAGS and len(node.value) > MAX_NUMBER_CHARS:
             raise ConstructorError(None, None, f"a number of more than {MAX_NUMBER_CHARS} digits", node.start_mark)
+        if node.tag in _NUMBER_TAGS and _OF_YAML_1_1.fullmatch(node.value):
+            refusal = "not the same number to every reader; write it as a plain decimal, or put text in quotes"
+            raise ConstructorError(None, None, refusal, node.start_mark)
         try:
             return super().construct_object(node, deep=deep)
         except (ValueError, ArithmeticError, LookupError, AttributeError) as error:

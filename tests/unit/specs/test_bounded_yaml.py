@@ -18,6 +18,16 @@ def test_plain_yaml_reads_as_pyyaml_reads_it() -> None:
     assert load(b"when: 2025-01-15T10:30:00Z") == {"when": datetime.datetime(2025, 1, 15, 10, 30, tzinfo=datetime.UTC)}
 
 
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [("0", 0), ("-7", -7), ("57", 57), ("0.57", 0.57), ("-00.5", -0.5), ("0x1F", 31), (".5", 0.5), ("5.7e+1", 57.0)]
+    + [(f"'{text}'", text) for text in ("057", "1_0", "1:30")]
+    + [(text, text) for text in ("089", "v1_0", "2024_05_rc")],
+)
+def test_numbers_that_every_reader_takes_for_the_same_and_text_are_read(number: str, value: object) -> None:
+    assert load(f"a: {number}") == {"a": value}
+
+
 @pytest.mark.parametrize("text", ["", "# only a comment", "---\n", b"\xef\xbb\xbf# after a byte order mark"])
 def test_nothing_is_none(text: str | bytes) -> None:
     assert load(text) is None
@@ -45,6 +55,14 @@ def test_nothing_is_none(text: str | bytes) -> None:
         ("a: 'open", 1, 9, "ends inside a quoted text"),
         ("ok\nbad: \x00", 2, 6, "U+0000"),
         ("a: " + "9" * 65, 1, 4, "more than 64 digits"),
+        ("value: 057", 1, 8, "write it as a plain decimal"),
+        ("value: -0_5", 1, 8, "not the same number to every reader"),
+        ("value: 1_0.5", 1, 8, "not the same number to every reader"),
+        ("at: [1, 1:30]", 1, 9, "not the same number to every reader"),
+        ("at: 1:30.5", 1, 5, "put text in quotes"),
+        ("a: 0b101", 1, 4, "not the same number to every reader"),
+        ("a: !!int '057'", 1, 4, "not the same number to every reader"),
+        ("057: a", 1, 1, "not the same number to every reader"),
         ("a: " + "1:" * 40 + "1", 1, 4, "more than 64 digits"),
     ],
 )
