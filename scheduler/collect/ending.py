@@ -22,6 +22,7 @@ from scheduler.collect.retrying import (
     smaller,
 )
 from scheduler.database.tables import Attempt, Reproduction, now
+from scheduler.planning.putting_back import is_begun_again
 from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
 from scheduler.state_machine import ReproductionState
@@ -40,6 +41,9 @@ OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
 
 BLOCKING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.BLOCK)
 """What somebody has to act on."""
+
+BY_THE_OWNER = (AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED)
+"""How an attempt ends, before it comes to its engine, where a repo was closed or its commit taken away."""
 
 MOST_BLOCKED = 10
 """Runs of one key that are looked at: after so many in a row the wait is the longest."""
@@ -227,7 +231,8 @@ def _again(session: Session, reproduction: Reproduction, why: str, delay_seconds
 
 def _end(session: Session, reproduction: Reproduction, consequence: Consequence, why: str, reason: str) -> None:
     """End a reproduction, and tell the claims that wait for it that it will not judge them, and for what reason."""
-    ended = ReproductionState.CANCELLED if consequence is Consequence.NOTHING else ReproductionState.FAILED
+    cancelled = consequence is Consequence.NOTHING or _was_taken_away(session, reproduction)
+    ended = ReproductionState.CANCELLED if cancelled else ReproductionState.FAILED
     move_reproduction(session, reproduction, ended, why)
     if consequence is Consequence.BLOCK and not any(each.stage in AT_THE_ENGINE for each in reproduction.attempts):
         # It took no GPU's time, and is planned again whenever the claim is looked at: each would count for the day.
@@ -241,6 +246,21 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
             claim.run_key = reproduction.key
         else:
             give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
+
+
+def _was_taken_away(session: Session, reproduction: Reproduction) -> bool:
+    """Whether a run that had come to an engine was kept from the next by what a repo's owner may have done.
+
+    They may have seen how it went: like one that was cancelled under way it is begun again as it was. So is one that
+    was begun again, however often they do it.
+    """
+    latest = reproduction.attempts[-1] if reproduction.attempts else None
+    if latest is None or latest.outcome not in BY_THE_OWNER or latest.stage in AT_THE_ENGINE:
+        return False
+    if any(each.stage in AT_THE_ENGINE for each in reproduction.attempts):
+        return True
+    this = select(Reproduction.reproduction_id).where(Reproduction.reproduction_id == reproduction.reproduction_id)
+    return session.scalar(this.where(is_begun_again())) is not None
 
 
 def _blocked_in_a_row(session: Session, reproduction: Reproduction) -> int:

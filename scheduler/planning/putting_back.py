@@ -200,19 +200,21 @@ def goes_to_its_end() -> ColumnElement[bool]:
     Nobody but an operator has such a one cancelled: it may be cancelled for what its score came to each time. One
     that no worker began has no score, and is cancelled for other reasons.
     """
+    return and_(_was_begun(Reproduction), is_begun_again())
+
+
+def is_begun_again() -> ColumnElement[bool]:
+    """Whether a run, under way or not, is one that was cancelled under way, begun again."""
     before = aliased(Reproduction)
-    return and_(
-        _was_begun(Reproduction),
-        exists().where(
-            # The first two follow from the key, and have an index.
-            before.weights_sha256 == Reproduction.weights_sha256,
-            before.dataset_id == Reproduction.dataset_id,
-            before.key == Reproduction.key,
-            before.seed == Reproduction.seed,
-            before.state == ReproductionState.CANCELLED,
-            _was_begun(before),
-            before.reproduction_id != Reproduction.reproduction_id,
-        ),
+    return exists().where(
+        # The first two follow from the key, and have an index.
+        before.weights_sha256 == Reproduction.weights_sha256,
+        before.dataset_id == Reproduction.dataset_id,
+        before.key == Reproduction.key,
+        before.seed == Reproduction.seed,
+        before.state == ReproductionState.CANCELLED,
+        _was_begun(before),
+        before.reproduction_id != Reproduction.reproduction_id,
     )
 
 

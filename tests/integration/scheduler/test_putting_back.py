@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from deploy.localhub.names import RepoName, RepoType
+from scheduler.collect.ending import end_attempt, hand_back
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatching import dispatch
 from scheduler.reaping.reaper import reap
@@ -18,7 +19,7 @@ from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
 from specs.judging.sample_order import seeded_order
-from specs.messages import Stage
+from specs.messages import AttemptOutcome, Stage
 from tests.support.asking_again import reverify
 from tests.support.databases import Databases
 from tests.support.deciding import complete
@@ -187,6 +188,64 @@ def test_an_operator_cancels_a_run_that_was_begun_again(farm: ControlPlane) -> N
         with farm.database.reading() as session:
             assert session.get_one(Reproduction, run.reproduction_id).state == ReproductionState.CANCELLED
         intervening.retry(farm.database, claim.claim_id, "there is room", "operator:ada")
+
+
+def ended(farm: ControlPlane, outcome: AttemptOutcome, stage: Stage | None) -> Reproduction:
+    """Have the next attempt end so, which came so far; its run."""
+    dispatch(farm.database, farm.policy)
+    with farm.database.transaction() as session:
+        run = session.scalars(select(Reproduction).where(Reproduction.state == ReproductionState.DISPATCHED)).one()
+        attempt = session.get_one(Attempt, (run.reproduction_id, run.attempt))
+        attempt.stage, attempt.begun_at = stage, now() if stage is not None else None
+        if outcome is AttemptOutcome.HANDED_BACK:
+            hand_back(session, farm.policy, run, "w1", "its node is drained")
+        else:
+            end_attempt(session, farm.policy, run, outcome, "the Hub hides it")
+        return run
+
+
+def tried_again(farm: ControlPlane) -> Reproduction:
+    """The run of the one claim once somebody has it tried again."""
+    (claim,) = [each for each in farm.claims() if each.live]
+    intervening.retry(farm.database, claim.claim_id, "it is open again", "hub:tiny")
+    farm.plan()
+    (again,) = [each for each in farm.claims() if each.live]
+    return run_of(farm, again)
+
+
+@pytest.mark.parametrize("outcome", [AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED])
+def test_a_run_whose_model_was_closed_while_it_was_under_way_is_begun_again_as_it_was(
+    farm: ControlPlane, outcome: AttemptOutcome
+) -> None:
+    say(farm, 50)
+    ended(farm, AttemptOutcome.HANDED_BACK, Stage.RUNNING)
+    run = ended(farm, outcome, Stage.WAITING)
+    assert run.state == ReproductionState.CANCELLED
+    # And however often it is closed again.
+    for _ in range(2):
+        anew = tried_again(farm)
+        assert anew.reproduction_id != run.reproduction_id
+        assert (anew.seed, anew.stopping) == (run.seed, run.stopping)
+        # Sooner than its worker said a word.
+        ended(farm, outcome, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome", "stage"),
+    [
+        (Stage.WAITING, AttemptOutcome.NO_ACCESS, None),
+        # Its own weights do that, every time.
+        (Stage.RUNNING, AttemptOutcome.MODEL_FAILED, Stage.STARTING_ENGINE),
+    ],
+)
+def test_a_run_that_never_had_an_engine_or_failed_at_one_has_failed(
+    farm: ControlPlane, before: Stage, outcome: AttemptOutcome, stage: Stage | None
+) -> None:
+    say(farm, 50)
+    ended(farm, AttemptOutcome.HANDED_BACK, before)
+    run = ended(farm, outcome, stage)
+    assert run.state == ReproductionState.FAILED
+    assert tried_again(farm).seed is None
 
 
 @pytest.mark.parametrize(
