@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from scheduler.broker_readiness import trouble_with_broker
+from scheduler.messaging.broker_readiness import trouble_with_broker
 from scheduler.settings import read_settings
 
 

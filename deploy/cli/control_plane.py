@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from deploy.farm.environments import Plan, settings_in
+from scheduler.database.readiness import trouble_with_database
 from scheduler.database.session import Database
-from scheduler.readiness import trouble_with_database
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 

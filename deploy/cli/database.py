@@ -10,7 +10,7 @@ import typer
 from deploy.cli.control_plane import opened_database, settings_of
 from deploy.cli.options import DEFAULT_VAR, Var
 from deploy.cli.terminal import console, shown
-from scheduler.readiness import trouble_with_database
+from scheduler.database.readiness import trouble_with_database
 from specs.errors import PolicyError
 
 app = typer.Typer(help="Migrate the farm's database, or back it up.")

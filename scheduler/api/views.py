@@ -9,8 +9,8 @@ from scheduler.api.dependencies import Source
 from scheduler.api.next_step import next_step, superseded_step
 from scheduler.api.shown import shown
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
+from scheduler.dispatch.setting_aside import WAITS_FOR
 from scheduler.public_urls import evidence_url
-from scheduler.setting_aside import WAITS_FOR
 from specs.api_v1.badges import BadgeSummary
 from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary

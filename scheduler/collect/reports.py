@@ -22,13 +22,13 @@ from scheduler.collect.current_attempts import (
 )
 from scheduler.collect.ending import end, end_attempt, hand_back
 from scheduler.collect.lease_renewal import renewing
+from scheduler.collect.waiting_claims import waiting_for_each
 from scheduler.database.postgres import wait_briefly_for_rows
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Event, Reproduction, now
 from scheduler.judging import noise
 from scheduler.judging.comparing import judge_claims
 from scheduler.own_faults import OURS
-from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.record import MAX_ACTOR_CHARS, MAX_REASON_CHARS, SCHEDULER, add_event, move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from scheduler.stored_values import OtherVersion

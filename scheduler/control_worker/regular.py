@@ -19,10 +19,10 @@ from scheduler.messaging.broker import forget_queues, own_queues
 from scheduler.messaging.refused import count_refused
 from scheduler.metrics import old_loads
 from scheduler.planning import planning
-from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
 from scheduler.reaping.reaper import reap
 from scheduler.requests import requesting
+from scheduler.requests.comment_commands import take_commands
 from scheduler.requests.repeating import repeat_stale
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.watch.scan import scan

@@ -33,13 +33,13 @@ from scheduler.dispatch.batching import (
 )
 from scheduler.dispatch.fetch_ahead_hints import hint
 from scheduler.dispatch.filling import Queued, fill
+from scheduler.dispatch.setting_aside import set_aside
 from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns
 from scheduler.messaging import outbox
 from scheduler.own_faults import OURS
 from scheduler.record import move_reproduction
-from scheduler.setting_aside import set_aside
 from scheduler.state_machine import ReproductionState
 from scheduler.stored_values import settings_of
 from specs.engine_key import engine_key

@@ -7,9 +7,9 @@ from datetime import timedelta
 from sqlalchemy import select
 
 from scheduler.collect.ending import give_up
+from scheduler.collect.waiting_claims import waiting_for_each
 from scheduler.database.session import Database
 from scheduler.database.tables import Reproduction, now
-from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.reaping.overdue import REAPED_AT_ONCE
 from scheduler.state_machine import ReproductionState
 from specs.policy.rules import Policy

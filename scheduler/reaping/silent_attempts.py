@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from scheduler.collect import kept_reports
 from scheduler.collect.ending import end_attempt
 from scheduler.collect.heartbeats import AWAITED
+from scheduler.collect.waiting_claims import waiting_for_each
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.planning.waiting_claims import waiting_for_each
 from scheduler.reaping.overdue import overdue
 from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ReproductionState

@@ -1,1 +1,1 @@
-"""What people ask for: verify, verify again, approve, cancel, try again."""
+"""What people ask for, also in comments on the Hub: verify, verify again, approve, publish, cancel, try again."""

@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from scheduler.collect.ending import close
+from scheduler.collect.waiting_claims import waiting_for
 from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.messaging import outbox
 from scheduler.planning.putting_back import goes_to_its_end
-from scheduler.planning.waiting_claims import waiting_for
 from scheduler.record import BY_AN_OPERATOR, move_claim, move_reproduction
 from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again

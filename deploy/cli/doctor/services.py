@@ -22,9 +22,9 @@ from deploy.farm.errors import FarmError
 from deploy.farm.own_policy import own_pools
 from deploy.farm.redis import find_server
 from scheduler.badges.signing import KeyFileError, Signer
-from scheduler.broker_readiness import trouble_with_broker
+from scheduler.database.readiness import trouble_with_database
 from scheduler.database.session import Database
-from scheduler.readiness import trouble_with_database
+from scheduler.messaging.broker_readiness import trouble_with_broker
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 from specs.policy.pools import PoolRules

@@ -28,8 +28,7 @@ from scheduler.api.ids import IdOrStart, whole_id
 from scheduler.badges import revoking
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.publish import asking
-from scheduler.requests import approving
+from scheduler.requests import approving, publication
 from specs.api_v1.actions import ApprovalReason, Done, Reason, VerificationRequest
 
 router = APIRouter(prefix="/v1", tags=["actions"])
@@ -80,7 +79,7 @@ def publish_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, ask
         claim = _claim(session, claim_id)
         require_to_act(caller, [claim])
     rules = source.policy.publish
-    lines = asking.ask(source.database, rules, claim.claim_id, asked.why, caller.actor)
+    lines = publication.request_publication(source.database, rules, claim.claim_id, asked.why, caller.actor)
     return _done(source.database, lines, [claim])
 
 

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from scheduler.api.dependencies import TheSource
-from scheduler.broker_readiness import trouble_with_broker
-from scheduler.readiness import trouble_with_database
+from scheduler.database.readiness import trouble_with_database
+from scheduler.messaging.broker_readiness import trouble_with_broker
 from specs.api_v1.health import Health, Readiness
 
 router = APIRouter(tags=["health"])

@@ -48,7 +48,7 @@ class Reproduction(Table):
     run that may stop early was sent out: scheduler/judging/stopping.py."""
 
     set_aside: Mapped[bool] = mapped_column(default=False)
-    """It is queued, cannot be sent out as it is, and waits for the operator: scheduler/setting_aside.py."""
+    """It is queued, cannot be sent out as it is, and waits for the operator: scheduler/dispatch/setting_aside.py."""
 
     complete: Mapped[bool] = mapped_column(default=False)
     """It ran every sample, so it answers any later claim too."""

@@ -9,9 +9,9 @@ import pytest
 from deploy.cli import follow, logs
 from deploy.farm.processes import Processes
 from deploy.farm.redis import start_redis
-from scheduler import broker_readiness
 from scheduler.api.callers import allowance
 from scheduler.api.live import count_cache
+from scheduler.messaging import broker_readiness
 from tests.support.api import RunningApi, running_api
 from tests.support.databases import Databases
 from tests.support.waiting import PATIENCE_SECONDS

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from deploy.localhub import names
 from scheduler.admission.priorities import COMMUNITY_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, Event, HeardComment, Publication, now
-from scheduler.publish.comment_commands import take_commands
+from scheduler.requests.comment_commands import take_commands
 from specs.errors import HubAway, HubBusy, NoAccess
 from tests.support.databases import SQLITE
 from tests.support.deciding import complete
@@ -219,7 +219,7 @@ def test_the_threads_that_were_read_longest_ago_come_first_and_no_more_than_a_fe
     either: Publishing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = either
-    monkeypatch.setattr("scheduler.publish.comment_commands.THREADS_AT_ONCE", 1)
+    monkeypatch.setattr("scheduler.requests.comment_commands.THREADS_AT_ONCE", 1)
     say(site, "fan", FANS)
     say(site, "tiny", OURS)
     take_commands(site.farm)
@@ -248,7 +248,7 @@ def test_a_hub_that_is_busy_is_not_asked_for_the_next_thread(site: Publishing, m
 def test_a_thread_that_cannot_be_read_keeps_no_other_from_its_turn(
     site: Publishing, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    monkeypatch.setattr("scheduler.publish.comment_commands.THREADS_AT_ONCE", 1)
+    monkeypatch.setattr("scheduler.requests.comment_commands.THREADS_AT_ONCE", 1)
     say(site, "tiny", OURS)
     own = site.farm.hub.api.get_discussion_details
 

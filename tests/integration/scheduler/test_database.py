@@ -24,11 +24,11 @@ from deploy.bench.postgres import PostgresServer
 from scheduler.database import migrating
 from scheduler.database import postgres as of_postgres
 from scheduler.database.expiring_locks import HELD_AT_ONCE, held
+from scheduler.database.readiness import trouble_with_database
 from scheduler.database.session import MIGRATIONS, Database
 from scheduler.database.tables import Claim, Event, Marker, Model, NoisePair, Publication, Reproduction, Table, now
-from scheduler.readiness import trouble_with_database
+from scheduler.dispatch.setting_aside import SET_ASIDE
 from scheduler.record import add_event
-from scheduler.setting_aside import SET_ASIDE
 from scheduler.settings import CLOCKS_DIFFER_SECONDS
 from scheduler.state_machine import ReproductionState
 from specs.errors import PolicyError

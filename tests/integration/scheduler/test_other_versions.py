@@ -14,11 +14,11 @@ from scheduler.badges.issuing import sign_missing
 from scheduler.badges.publications import want_mismatches
 from scheduler.database.tables import Claim, Event, OutboxRow, Publication, Reproduction, VerdictRow, Webhook, now
 from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.setting_aside import SET_ASIDE
 from scheduler.farm import Farm
 from scheduler.messaging.outbox import relay
 from scheduler.metrics import collector
 from scheduler.reaping.reaper import reap
-from scheduler.setting_aside import SET_ASIDE
 from scheduler.state_machine import ReproductionState
 from scheduler.webhooks import delivery, registry
 from specs.api_v1.webhooks import NewWebhook, WantedFilter

@@ -31,9 +31,9 @@ from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.metrics.collector import FarmCollector
 from scheduler.planning.planning import plan
-from scheduler.publish.comment_commands import take_commands
 from scheduler.publish.due import publish_due
 from scheduler.reaping.reaper import reap
+from scheduler.requests.comment_commands import take_commands
 from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.requesting import send_lost_again
 from scheduler.settings import Settings

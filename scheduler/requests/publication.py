@@ -11,7 +11,7 @@ from specs.judging.verdict import Outcome
 from specs.policy.publish import PublishRules
 
 
-def ask(database: Database, rules: PublishRules, claim_id: str, why: str, actor: str) -> list[str]:
+def request_publication(database: Database, rules: PublishRules, claim_id: str, why: str, actor: str) -> list[str]:
     """Have a verified claim's badge written on the Hub in the farm's next round; what was done, line by line.
 
     One that could not be written is tried again at once, and one that policy left out at its time is queued.
