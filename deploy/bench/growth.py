@@ -29,7 +29,7 @@ from scheduler.badges import issuing
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, StaleWalk, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox

@@ -11,7 +11,7 @@ from deploy.simulate.conditions import Conditions
 from deploy.simulate.fleet import Pool
 from deploy.simulate.work import Batch, Run, time
 from deploy.simulate.worker import Disk, Doing, Worker
-from scheduler.dispatch.batching import COMMON_AHEAD, Group, Placement, Seat, next_free, place
+from scheduler.dispatch.assignment import COMMON_AHEAD, Assignment, Group, Seat, assign, next_free
 from scheduler.dispatch.filling import fill
 
 
@@ -71,7 +71,7 @@ class PoolState:
         if not self.queued or (not seats and len(self.common) >= COMMON_AHEAD):
             return []
         waiting = [batch.waiting for batch in self.common]
-        placed = place(self._groups(), seats, waiting, time(at), self.conditions.rules)
+        placed = assign(self._groups(), seats, waiting, time(at), self.conditions.rules)
         return [(self._fill(each, at), self.workers[each.seat] if each.seat else None) for each in placed]
 
     def free_next(self, places: int, at: float) -> Worker | None:
@@ -79,13 +79,13 @@ class PoolState:
         found = next_free(each.seat(at) for each in self.workers.values() if each.batch is not None)
         return self.workers[found[places]] if len(found) > places else None
 
-    def _fill(self, placement: Placement, at: float) -> Batch:
-        queued = self.queued[placement.engine]
+    def _fill(self, assignment: Assignment, at: float) -> Batch:
+        queued = self.queued[assignment.engine]
         waiting = sorted((run.queued for run in queued.values()), key=lambda each: each.turn)
-        chosen = fill(waiting, placement, time(at), self.conditions.rules)
+        chosen = fill(waiting, assignment, time(at), self.conditions.rules)
         batch = Batch(tuple(queued.pop(each.name) for each in chosen))
         if not queued:
-            del self.queued[placement.engine]
+            del self.queued[assignment.engine]
         return batch
 
     def _seats(self, at: float) -> list[Seat]:

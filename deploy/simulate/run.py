@@ -1,6 +1,6 @@
 """The day itself, event by event (SimPy): submissions come in, the farm's planner says what goes where, workers run it.
 
-Which batch goes to which worker is `scheduler.dispatch.batching.place`, and what travels along
+Which batch goes to which worker is `scheduler.dispatch.assignment.assign`, and what travels along
 `scheduler.dispatch.filling.fill`, as in the farm; where a model fits is `scheduler.admission.placement.place`; how long
 it is taken to need is `specs.policy.cost` on the samples of `specs.judging.forecast`, and what it really takes that on
 the samples after which the rule of `specs.judging.stopping` has an answer, times a random factor; how runs share an

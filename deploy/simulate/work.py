@@ -12,7 +12,7 @@ from deploy.simulate.fleet import ENGINE, Need
 from deploy.simulate.judged import RUNS, judged
 from deploy.simulate.sharing import Load, Span, spans
 from deploy.simulate.sizes import SimulatedTask
-from scheduler.dispatch.batching import Turn, Waiting
+from scheduler.dispatch.assignment import Turn, WaitingBatch
 from scheduler.dispatch.filling import Queued
 from scheduler.judging.stopping import MOST_CLAIMS
 from specs.judging.verdict import Outcome
@@ -104,7 +104,7 @@ class Run:
 
     @property
     def alone(self) -> bool:
-        """Whether it runs beside no other: an attempt at it was lost (scheduler/dispatch/dispatching.py, `SUSPECT`)."""
+        """Whether it runs beside no other: an attempt at it was lost (scheduler/dispatch/dispatcher.py, `SUSPECT`)."""
         return self.failures > 0
 
     @property
@@ -136,9 +136,9 @@ class Batch:
         return self.runs[0].need
 
     @property
-    def waiting(self) -> Waiting:
+    def waiting(self) -> WaitingBatch:
         """As the planner sees it in the common queue."""
-        return Waiting(min(run.priority for run in self.runs), time(min(run.since for run in self.runs)))
+        return WaitingBatch(min(run.priority for run in self.runs), time(min(run.since for run in self.runs)))
 
     @property
     def expected_seconds(self) -> float:

@@ -11,7 +11,7 @@ import simpy
 
 from deploy.simulate.conditions import Conditions, copy_seconds, download_seconds
 from deploy.simulate.work import Batch, time
-from scheduler.dispatch.batching import OWN_AHEAD, Seat, free_in
+from scheduler.dispatch.assignment import OWN_AHEAD, Seat, free_in
 from specs.policy.pools import PoolRules
 from workers.engines.sleepers import has_room
 

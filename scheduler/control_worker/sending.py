@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from scheduler.control_worker import process
-from scheduler.dispatch import dispatching
+from scheduler.dispatch import dispatcher
 from scheduler.dispatch.coalesced import Coalesced
 from scheduler.messaging import broker, outbox
 from specs.messages import CONTROL_QUEUE
@@ -38,7 +38,7 @@ def withdraw(queue: str, message_id: str) -> bool:
 
 def _fill_and_relay() -> None:
     farm = process.farm()
-    dispatching.dispatch(farm.database, farm.policy, _relay)
+    dispatcher.dispatch(farm.database, farm.policy, _relay)
     _relay()
 
 

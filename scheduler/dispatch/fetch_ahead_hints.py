@@ -25,7 +25,7 @@ def hint(session: Session, batch: RunBatch, worker: str | None, before: int, nex
         batch: that is sent.
         worker: in whose own queue it is put; None is its pool's common one.
         before: batches that wait there already.
-        next_free: the pool's workers that run something, as `batching.next_free` has them.
+        next_free: the pool's workers that run something, as `assignment.next_free` has them.
     """
     if worker is None:
         worker = next_free[before] if before < len(next_free) else None

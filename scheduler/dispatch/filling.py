@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
-from scheduler.dispatch.batching import Placement, Turn, last_turn_before
+from scheduler.dispatch.assignment import Assignment, Turn, last_turn_before
 from specs.policy.run import RunRules
 
 ALONG = 0.5
@@ -43,17 +43,17 @@ class Queued:
     """That its run is taken to ask its engine; None where nobody knows."""
 
 
-def fill(queued: Sequence[Queued], placement: Placement, at: datetime, rules: RunRules) -> list[Queued]:
+def fill(queued: Sequence[Queued], assignment: Assignment, at: datetime, rules: RunRules) -> list[Queued]:
     """Those that make up a batch, of the queued ones of its engine in the order of their turns."""
-    room, at_least = ALONG * placement.load_seconds, 1
-    if placement.limit is None and not placement.spare:
-        room, at_least = _most_room(placement.load_seconds, rules), rules.side_by_side
+    room, at_least = ALONG * assignment.load_seconds, 1
+    if assignment.limit is None and not assignment.spare:
+        room, at_least = _most_room(assignment.load_seconds, rules), rules.side_by_side
     found: list[Queued] = []
-    limit = placement.limit
+    limit = assignment.limit
     for each in queued:
         if len(found) == rules.batch or (found and limit is not None and each.turn > limit):
             break
-        fits = each.seconds is not None and _costs([*found, each], placement.limit) <= room
+        fits = each.seconds is not None and _costs([*found, each], assignment.limit) <= room
         if fits or len(found) < at_least:
             found.append(each)
         else:

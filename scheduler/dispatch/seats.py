@@ -1,4 +1,4 @@
-"""Who of a pool takes work, and what waits for whom, as the database knows it: what `batching` goes by.
+"""Who of a pool takes work, and what waits for whom, as the database knows it: what `assignment` goes by.
 
 The questions are made once: they are asked whenever work may have to be sent out, and making one takes as long as the
 database takes to answer it.
@@ -17,8 +17,7 @@ from sqlalchemy.orm import Session
 from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.collect.workforce import READY
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
-from scheduler.dispatch.batching import LATELY_SECONDS, Group, Seat, Waiting, free_in
-from scheduler.dispatch.waiting import IS_READY
+from scheduler.dispatch.assignment import LATELY_SECONDS, Group, Seat, WaitingBatch, free_in
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, WorkerState
 from specs.policy.cost import asking_seconds, start_seconds
@@ -26,6 +25,13 @@ from specs.policy.pools import PoolRules
 
 HORIZON = 20_000
 """Queued reproductions of a pool that one look sees, the most urgent and oldest: a longer queue costs no more."""
+
+IS_READY = (
+    Reproduction.pool == bindparam("pool"),
+    Reproduction.state == ReproductionState.QUEUED,
+    or_(Reproduction.not_before.is_(None), Reproduction.not_before <= bindparam("at")),
+)
+"""Conditions, for a `pool` and a time `at`: queued, and not backing off after a failed attempt."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +81,9 @@ _WORKERS = select(Worker.name, Worker.state, Worker.engine_key, Worker.asleep, W
 )
 
 
-def common(session: Session, pool: str) -> list[Waiting]:
+def common(session: Session, pool: str) -> list[WaitingBatch]:
     """The batches in a pool's common queue."""
-    return [Waiting(priority, since) for priority, since in session.execute(_COMMON, {"pool": pool})]
+    return [WaitingBatch(priority, since) for priority, since in session.execute(_COMMON, {"pool": pool})]
 
 
 _COMMON = (

@@ -20,7 +20,7 @@ from scheduler.collect.workforce import READY
 from scheduler.database.session import Database
 from scheduler.database.tables import OutboxRow, Reproduction, Worker, now
 from scheduler.dispatch import seats
-from scheduler.dispatch.batching import OWN_AHEAD, Seat
+from scheduler.dispatch.assignment import OWN_AHEAD, Seat
 from scheduler.state_machine import ReproductionState
 from specs.messages import WorkerState
 from specs.policy.pools import PoolRules

@@ -16,7 +16,7 @@ from deploy.localhub.hub import LocalHub
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect import reports
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from specs.judging.verdict import Verdict
 from specs.measurement import Measurement
 from specs.policy.rules import Policy

@@ -16,8 +16,8 @@ from sqlalchemy import event, func, select, update
 from deploy.bench.load_rows import add_claims, load_policy
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, OutboxRow, Reproduction, now
-from scheduler.dispatch.batching import COMMON_AHEAD
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.assignment import COMMON_AHEAD
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.planning import planning

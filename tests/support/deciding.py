@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from scheduler.collect.ending import close
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.farm import Farm
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import stopping_of

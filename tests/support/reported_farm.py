@@ -20,7 +20,7 @@ from sqlalchemy.orm import undefer
 from scheduler.badges.signing import Signer
 from scheduler.collect import heartbeats, reports
 from scheduler.database.tables import Attempt, Badge, Claim, Event, Publication, Reproduction, VerdictRow
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.farm import Farm
 from scheduler.messaging.outbox import relay
 from scheduler.planning.planning import plan

@@ -21,7 +21,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.priorities import REQUESTED_PRIORITY
 from scheduler.api import plan, turns
 from scheduler.database.tables import Benchmark, Claim, Reproduction, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.forecast import Forecast, Foreseen, forecast
 from specs.logs.linked_log import LinkedLog, LinkedLogReading

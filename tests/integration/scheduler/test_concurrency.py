@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from scheduler.collect.heartbeats import alive
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.policy.pools import PoolRules

@@ -11,9 +11,9 @@ from sqlalchemy import update
 
 from scheduler.collect.heartbeats import alive
 from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.dispatch import dispatching
-from scheduler.dispatch.batching import COMMON_AHEAD
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch import dispatcher
+from scheduler.dispatch.assignment import COMMON_AHEAD
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.messaging import outbox
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptsAlive, Progress, Stage
@@ -41,7 +41,7 @@ def test_reproductions_of_one_model_travel_together(farm: ControlPlane) -> None:
 def test_what_is_too_much_for_one_message_travels_in_several(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatching, "STOPPING_BYTES", 1)
+    monkeypatch.setattr(dispatcher, "STOPPING_BYTES", 1)
     dispatch(farm.database, farm.policy)
     assert [len(batch.orders) for batch in sent_batches(farm.database)] == [1, 1]
     waiting = [row for row in farm.reproductions() if row.state == ReproductionState.QUEUED]
@@ -64,7 +64,7 @@ def test_only_a_few_batches_wait_in_the_broker(farm: ControlPlane) -> None:
 def test_the_first_batches_go_to_the_broker_before_the_last_are_put_together(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatching, "SENT_TOGETHER", 1)
+    monkeypatch.setattr(dispatcher, "SENT_TOGETHER", 1)
     there: list[int] = []
     dispatch(farm.database, farm.policy, lambda: there.append(len(sent_batches(farm.database))))
     assert there == [1, 2], "committed by then, each"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from scheduler.database.tables import Attempt, Reproduction
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.farm import Farm
 from scheduler.planning.planning import plan
 from scheduler.requests.intervening import retry

@@ -13,7 +13,7 @@ from scheduler.collect import reports
 from scheduler.collect.heartbeats import alive
 from scheduler.collect.resuming import IN_A_ROW, not_handed_back
 from scheduler.database.tables import Attempt, Event, Reproduction, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.state_machine import ReproductionState
 from specs.measurement import PartialLog, Resumed
 from specs.messages import (

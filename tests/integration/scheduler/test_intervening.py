@@ -14,7 +14,7 @@ from deploy.cli.main import app
 from scheduler.collect.ending import end_attempt
 from scheduler.collect.heartbeats import Stale, alive
 from scheduler.database.tables import Claim, Event, OutboxRow, Reproduction, VerdictRow
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.requests.intervening import DROP, cancel, retry
 from scheduler.state_machine import ClaimState, ReproductionState

@@ -17,7 +17,7 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.admission.fixed import RunSettings
 from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.hub.answers import HubFile
 from scheduler.hub.hub import Hub
 from scheduler.judging.comparing import judge_claims

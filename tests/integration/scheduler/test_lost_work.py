@@ -14,7 +14,7 @@ from scheduler.collect import heartbeats
 from scheduler.collect.heartbeats import Stale, alive
 from scheduler.database.tables import Attempt, Marker, OutboxRow, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.messaging import outbox
 from scheduler.reaping.absence import patience
 from scheduler.reaping.endless_attempts import STORING_SECONDS, longest_seconds

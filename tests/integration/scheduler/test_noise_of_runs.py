@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from scheduler.collect import reports
 from scheduler.database.tables import NoisePair, Reproduction
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.state_machine import ReproductionState
 from specs.policy.engine import EngineRules
 from specs.policy.rules import Policy

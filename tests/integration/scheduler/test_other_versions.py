@@ -13,7 +13,7 @@ from sqlalchemy import select
 from scheduler.badges.issuing import sign_missing
 from scheduler.badges.publications import want_mismatches
 from scheduler.database.tables import Claim, Event, OutboxRow, Publication, Reproduction, VerdictRow, Webhook, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.dispatch.setting_aside import SET_ASIDE
 from scheduler.farm import Farm
 from scheduler.messaging.outbox import relay

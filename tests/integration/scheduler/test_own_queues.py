@@ -14,7 +14,7 @@ from scheduler.collect.heartbeats import alive
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, Worker, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.dispatch.fetch_ahead_hints import HINT
 from scheduler.dispatch.taking_back import pass_over, rebalance, take_back
 from scheduler.messaging import outbox

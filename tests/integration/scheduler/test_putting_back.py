@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.ending import end_attempt, hand_back
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState

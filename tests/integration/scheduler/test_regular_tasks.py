@@ -25,7 +25,7 @@ from scheduler.badges.revoking import revoke_left_over
 from scheduler.badges.signing import Signer
 from scheduler.collect import workforce
 from scheduler.database.tables import Claim, Model, RevokedKey, Webhook, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox

@@ -18,7 +18,7 @@ from scheduler.admission.priorities import AUTHOR_PRIORITY, COMMUNITY_PRIORITY, 
 from scheduler.collect.ending import end_attempt
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Benchmark, Claim, Event, Model, Reproduction, VerdictRow, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.requests.intervening import cancel, retry
 from scheduler.requests.locking import find_claim
 from scheduler.requests.repeating import repeat_stale

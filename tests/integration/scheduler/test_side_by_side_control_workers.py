@@ -18,9 +18,9 @@ from scheduler.collect.heartbeats import alive
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, Reproduction, now
 from scheduler.database.tables.marker import REAPER_LOOKED
-from scheduler.dispatch import dispatching
-from scheduler.dispatch.batching import COMMON_AHEAD
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch import dispatcher
+from scheduler.dispatch.assignment import COMMON_AHEAD
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.messaging import outbox
 from scheduler.planning import planning
 from scheduler.reaping import overdue
@@ -85,7 +85,7 @@ def test_two_dispatchers_do_not_fill_a_place_in_a_queue_twice(rows: Rows, monkey
             rows.sendable(f"tiny/urgent{number}", priority=10)
         others.append(begun_beside(rows.database, lambda: dispatch(rows.database, POLICY)))
 
-    once(monkeypatch, dispatching, "_send", more_urgent_ones)
+    once(monkeypatch, dispatcher, "_send", more_urgent_ones)
     dispatch(rows.database, POLICY)
     others[0].result()
     with rows.database.reading() as session:

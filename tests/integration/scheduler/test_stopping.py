@@ -16,7 +16,7 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.api.plan import plan_view
 from scheduler.collect.ending import end_attempt
 from scheduler.database.tables import Claim, Reproduction, now
-from scheduler.dispatch.dispatching import dispatch
+from scheduler.dispatch.dispatcher import dispatch
 from scheduler.record import move_reproduction
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState

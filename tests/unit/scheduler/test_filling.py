@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.dispatch.batching import Placement, Turn
+from scheduler.dispatch.assignment import Assignment, Turn
 from scheduler.dispatch.filling import ALONG, Queued, batches_of, fill
 from specs.policy.run import RunRules
 
@@ -24,65 +24,67 @@ def run(seconds: float | None, waited: float = 60, priority: int = 20) -> Queued
     return Queued(f"{priority}, {waited} s ago, {seconds} s", turn, seconds)
 
 
-def placement(limit: Turn | None = None, *, spare: bool = True) -> Placement:
-    return Placement("a", "w1", LOAD, limit, spare)
+def assignment(limit: Turn | None = None, *, spare: bool = True) -> Assignment:
+    return Assignment("a", "w1", LOAD, limit, spare)
 
 
-def chosen(queued: Sequence[Queued], placed: Placement) -> list[float | None]:
+def chosen(queued: Sequence[Queued], placed: Assignment) -> list[float | None]:
     return [each.seconds for each in fill(queued, placed, NOW, RULES)]
 
 
 def test_short_ones_travel_together_while_a_worker_is_idle() -> None:
-    assert chosen([run(20), run(20), run(10)], placement()) == [20, 20, 10]
-    assert chosen([run(20), run(20), run(ROOM)], placement()) == [20, 20, ROOM]
+    assert chosen([run(20), run(20), run(10)], assignment()) == [20, 20, 10]
+    assert chosen([run(20), run(20), run(ROOM)], assignment()) == [20, 20, ROOM]
 
 
 def test_a_long_one_has_short_ones_beside_it_and_no_second_long_one() -> None:
-    assert chosen([run(5000), run(4000), run(30), run(30), run(20)], placement()) == [5000, 30, 20]
-    assert chosen([run(30), run(5000)], placement()) == [30, 5000]
+    assert chosen([run(5000), run(4000), run(30), run(30), run(20)], assignment()) == [5000, 30, 20]
+    assert chosen([run(30), run(5000)], assignment()) == [30, 5000]
 
 
 def test_there_are_no_more_than_policy_allows() -> None:
-    assert len(chosen([run(1)] * 9, placement())) == 4
+    assert len(chosen([run(1)] * 9, assignment())) == 4
 
 
 def test_while_others_wait_nothing_adds_more_than_that_to_the_first() -> None:
     others = Turn(20, LAST)
-    assert chosen([run(30), run(5000), run(ROOM)], placement(others)) == [30, ROOM]
-    assert chosen([run(5000), run(40), run(40)], placement(others)) == [5000, 40]
+    assert chosen([run(30), run(5000), run(ROOM)], assignment(others)) == [30, ROOM]
+    assert chosen([run(5000), run(40), run(40)], assignment(others)) == [5000, 40]
 
 
 def test_nobody_goes_along_past_somebody_more_urgent() -> None:
     mixed = [run(10), run(10, priority=30)]
-    assert chosen(mixed, placement(Turn(20, LAST))) == [10]
-    assert chosen(mixed, placement(Turn(30, LAST))) == [10, 10]
+    assert chosen(mixed, assignment(Turn(20, LAST))) == [10]
+    assert chosen(mixed, assignment(Turn(30, LAST))) == [10, 10]
 
 
 def test_nobody_goes_along_past_one_that_waited_too_long() -> None:
     late = Turn(20, NOW - timedelta(seconds=LATE))
-    assert chosen([run(10, LATE + 9), run(11, LATE + 1), run(12, 60)], placement(late)) == [10, 11]
-    assert chosen([run(10, LATE + 9), run(11, LATE)], placement(late)) == [10, 11], "none of the two is after the other"
+    assert chosen([run(10, LATE + 9), run(11, LATE + 1), run(12, 60)], assignment(late)) == [10, 11]
+    assert chosen([run(10, LATE + 9), run(11, LATE)], assignment(late)) == [10, 11], (
+        "none of the two is after the other"
+    )
     # The first goes, whoever waits: that it may was decided before.
-    assert chosen([run(10, 60), run(11, 50)], placement(late)) == [10]
+    assert chosen([run(10, 60), run(11, 50)], assignment(late)) == [10]
 
 
 def test_nobody_goes_along_past_one_of_the_same_engine_that_waited_too_long_and_does_not_fit() -> None:
-    assert chosen([run(900, LATE + 9), run(800, LATE), run(10)], placement()) == [900]
-    assert chosen([run(900, LATE + 9), run(800, 60), run(10)], placement()) == [900, 10]
+    assert chosen([run(900, LATE + 9), run(800, LATE), run(10)], assignment()) == [900]
+    assert chosen([run(900, LATE + 9), run(800, 60), run(10)], assignment()) == [900, 10]
 
 
 def test_nobody_goes_along_past_a_more_urgent_one_of_the_same_engine_that_does_not_fit() -> None:
-    assert chosen([run(900), run(800), run(10, priority=30)], placement()) == [900]
-    assert chosen([run(900), run(800), run(11), run(10, priority=30)], placement()) == [900, 11]
-    assert chosen([run(900), run(20), run(10, priority=30)], placement()) == [900, 20, 10]
+    assert chosen([run(900), run(800), run(10, priority=30)], assignment()) == [900]
+    assert chosen([run(900), run(800), run(11), run(10, priority=30)], assignment()) == [900, 11]
+    assert chosen([run(900), run(20), run(10, priority=30)], assignment()) == [900, 20, 10]
 
 
 def test_where_there_is_nothing_else_to_do_the_engine_is_kept_full() -> None:
-    nothing_else = placement(spare=False)
+    nothing_else = assignment(spare=False)
     assert chosen([run(5000), run(4000), run(3000)], nothing_else) == [5000, 4000]
     assert chosen([run(5000), run(100), run(100), run(90)], nothing_else) == [5000, 100, 100, 90]
     assert chosen([run(5000), run(200), run(101), run(90)], nothing_else) == [5000, 200, 90]
-    slow_to_load = Placement("a", "w1", 1000, None, spare=False)
+    slow_to_load = Assignment("a", "w1", 1000, None, spare=False)
     assert chosen([run(5000), run(200), run(300), run(1)], slow_to_load) == [5000, 200, 300]
 
 
@@ -90,10 +92,10 @@ def test_where_there_is_nothing_else_to_do_the_engine_is_kept_full() -> None:
 def test_what_takes_nobody_knows_how_long_goes_along_only_to_keep_the_engine_full(
     spare: bool, together: list[float | None]
 ) -> None:
-    assert chosen([run(None), run(None), run(None)], placement(spare=spare)) == together
-    assert chosen([run(None), run(10)], placement()) == [None, 10]
-    assert chosen([run(None), run(ROOM + 1)], placement()) == [None], "it may be the longer one"
-    assert chosen([run(10), run(None)], placement()) == [10]
+    assert chosen([run(None), run(None), run(None)], assignment(spare=spare)) == together
+    assert chosen([run(None), run(10)], assignment()) == [None, 10]
+    assert chosen([run(None), run(ROOM + 1)], assignment()) == [None], "it may be the longer one"
+    assert chosen([run(10), run(None)], assignment()) == [10]
 
 
 @pytest.mark.parametrize("seconds", [[5000] * 9, [40] * 18, [1] * 9, [None] * 5, [5000, 5000, None], [30]])
@@ -102,7 +104,7 @@ def test_as_many_batches_are_counted_as_are_filled_where_nobody_else_waits(secon
     while waiting:
         # A long one has a worker of its own while one is idle; what is short or unknown fills a batch where none is.
         spare = waiting[0].seconds is not None and waiting[0].seconds > RULES.hold_back_seconds
-        taken = fill(waiting, placement(spare=spare), NOW, RULES)
+        taken = fill(waiting, assignment(spare=spare), NOW, RULES)
         waiting = waiting[len(taken) :]
         filled += 1
     known = [each for each in seconds if each is not None]

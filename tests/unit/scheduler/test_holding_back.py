@@ -11,17 +11,17 @@ from itertools import groupby
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.dispatch.batching import (
+from scheduler.dispatch.assignment import (
     COMMON_AHEAD,
     OWN_AHEAD,
+    Assignment,
     Group,
-    Placement,
     Seat,
     Turn,
-    Waiting,
+    WaitingBatch,
+    assign,
     free_in,
     is_late,
-    place,
 )
 from scheduler.dispatch.filling import ALONG, Queued, fill
 from specs.policy.run import RunRules
@@ -64,7 +64,7 @@ class Sent:
 
     at: float
     works: tuple[Work, ...]
-    placement: Placement
+    assignment: Assignment
     left: tuple[Work, ...]
     waiting: tuple[Work, ...] = ()
     """What had no worker of its own when all of that round was sent: there, or in the common queue."""
@@ -129,28 +129,28 @@ class Farm:
         for worker in self.workers:
             if worker.until is None and (worker.own or self.common):
                 batch = worker.own.popleft() if worker.own else self.common.popleft()
-                load = LOAD if worker.loaded != batch.placement.engine else 0.0
+                load = LOAD if worker.loaded != batch.assignment.engine else 0.0
                 takes = sum(work.seconds for work in batch.works)
-                worker.loaded, worker.since, worker.until = batch.placement.engine, at, at + load + takes
+                worker.loaded, worker.since, worker.until = batch.assignment.engine, at, at + load + takes
                 worker.expected = LOAD + takes
                 self.begun |= {work.number: at for work in batch.works}
 
     def _dispatch(self, at: float) -> None:
-        while placed := place(self._groups(), self._seats(at), self._waiting(), time(at), RULES):
-            sent = [self._send(placement, at) for placement in placed]
-            common = [work for batch in sent if batch.placement.seat is None for work in batch.works]
+        while placed := assign(self._groups(), self._seats(at), self._waiting(), time(at), RULES):
+            sent = [self._send(assignment, at) for assignment in placed]
+            common = [work for batch in sent if batch.assignment.seat is None for work in batch.works]
             self.sent += [replace(batch, waiting=(*self.queue, *common)) for batch in sent]
         assert (
             not self.queue or not any(seat.idle and seat.ahead < OWN_AHEAD for seat in self._seats(at)) or self.common
         )
 
-    def _send(self, placement: Placement, at: float) -> Sent:
-        waiting = sorted((w for w in self.queue if w.engine == placement.engine), key=lambda work: work.turn)
-        names = {each.name for each in fill([w.queued for w in waiting], placement, time(at), RULES)}
+    def _send(self, assignment: Assignment, at: float) -> Sent:
+        waiting = sorted((w for w in self.queue if w.engine == assignment.engine), key=lambda work: work.turn)
+        names = {each.name for each in fill([w.queued for w in waiting], assignment, time(at), RULES)}
         works = tuple(work for work in waiting if str(work.number) in names)
         self.queue = [work for work in self.queue if work not in works]
-        batch = Sent(at, works, placement, tuple(self.queue))
-        to = next((each.own for each in self.workers if each.name == placement.seat), self.common)
+        batch = Sent(at, works, assignment, tuple(self.queue))
+        to = next((each.own for each in self.workers if each.name == assignment.seat), self.common)
         to.append(batch)
         return batch
 
@@ -165,9 +165,9 @@ class Farm:
     def _seats(self, at: float) -> list[Seat]:
         return [worker.seat(at) for worker in self.workers]
 
-    def _waiting(self) -> list[Waiting]:
+    def _waiting(self) -> list[WaitingBatch]:
         return [
-            Waiting(min(work.priority for work in batch.works), time(min(work.at for work in batch.works)))
+            WaitingBatch(min(work.priority for work in batch.works), time(min(work.at for work in batch.works)))
             for batch in self.common
         ]
 
@@ -217,7 +217,7 @@ def test_what_goes_along_costs_those_who_wait_no_more_than_a_part_of_a_load(work
     farm = Farm([Worker(f"w{number}") for number in range(workers)])
     farm.run(works)
     for sent in farm.sent:
-        if any(work.engine != sent.placement.engine for work in sent.waiting):
+        if any(work.engine != sent.assignment.engine for work in sent.waiting):
             first, *along = sent.works
             assert sum(work.seconds for work in along) <= ALONG * LOAD
             assert all(work.is_known for work in along)

@@ -2,7 +2,7 @@
 
 The queue is the database; the broker holds only a few batches ahead of the workers. So the order is decided late, a
 broker that loses everything costs little, and one that nobody consumes does not fill up. Which batch goes where is
-decided in scheduler/dispatch/batching.py, what travels along in scheduler/dispatch/filling.py.
+decided in scheduler/dispatch/assignment.py, what travels along in scheduler/dispatch/filling.py.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from scheduler.database import advisory_locks
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Reproduction, new_id, now
 from scheduler.dispatch import seats
-from scheduler.dispatch.batching import (
+from scheduler.dispatch.assignment import (
     COMMON_AHEAD,
     OWN_AHEAD,
-    Placement,
+    Assignment,
     Turn,
+    assign,
     common_room,
     is_short,
     next_free,
-    place,
 )
 from scheduler.dispatch.fetch_ahead_hints import hint
 from scheduler.dispatch.filling import Queued, fill
+from scheduler.dispatch.seats import IS_READY
 from scheduler.dispatch.setting_aside import set_aside
-from scheduler.dispatch.waiting import IS_READY
 from scheduler.judging import stopping
 from scheduler.judging.history import EarlierRuns
 from scheduler.messaging import outbox
@@ -100,8 +100,8 @@ def _fill_pool(database: Database, policy: Policy, pool: PoolRules, relay: Calla
     count = 0
     while found := _look(database, policy, pool):
         sent = aside = 0
-        for first in range(0, len(found.placements), SENT_TOGETHER):
-            for each in _send_some(database, policy, pool, found, found.placements[first : first + SENT_TOGETHER]):
+        for first in range(0, len(found.assignments), SENT_TOGETHER):
+            for each in _send_some(database, policy, pool, found, found.assignments[first : first + SENT_TOGETHER]):
                 sent, aside = sent + (each.message is not None), aside + each.set_aside
             relay()
         count += sent
@@ -115,7 +115,7 @@ def _fill_pool(database: Database, policy: Policy, pool: PoolRules, relay: Calla
 class _Look:
     """At what waits, for whom, and what is to be sent on that account."""
 
-    placements: tuple[Placement, ...]
+    assignments: tuple[Assignment, ...]
     common_room: int
     """Batches that may wait in the pool's common queue."""
 
@@ -145,8 +145,8 @@ def _look(database: Database, policy: Policy, pool: PoolRules) -> _Look | None:
             break
     if not any(is_short(group) for group in queue.groups):
         room = COMMON_AHEAD
-    placements = place(queue.groups, takers, common, now(), policy.run, room)
-    return _Look(placements, room, next_free(takers), own + max(0, room - len(common))) if placements else None
+    assignments = assign(queue.groups, takers, common, now(), policy.run, room)
+    return _Look(assignments, room, next_free(takers), own + max(0, room - len(common))) if assignments else None
 
 
 def _find_engines(database: Database, pool: PoolRules) -> bool:
@@ -170,7 +170,7 @@ def _find_engines(database: Database, pool: PoolRules) -> bool:
 
 
 class _Sent(NamedTuple):
-    """What became of a placement."""
+    """What became of an assignment."""
 
     message: RunBatch | None
     """None where nothing of it can be sent."""
@@ -180,7 +180,7 @@ class _Sent(NamedTuple):
 
 
 def _send_some(
-    database: Database, policy: Policy, pool: PoolRules, look: _Look, placements: Sequence[Placement]
+    database: Database, policy: Policy, pool: PoolRules, look: _Look, assignments: Sequence[Assignment]
 ) -> list[_Sent]:
     """Send a few batches, each of another engine, in one transaction."""
     done: list[_Sent] = []
@@ -190,27 +190,28 @@ def _send_some(
         advisory_locks.acquire(session, f"send to pool {pool.name}")
         waiting = dict(seats.ahead(session, pool.name))
         earlier = EarlierRuns(session)
-        for placement in placements:
+        for assignment in assignments:
             # Somebody else may have filled the place in the meantime.
-            before = waiting.get(placement.seat, 0)
-            if before >= (look.common_room if placement.seat is None else OWN_AHEAD):
+            before = waiting.get(assignment.seat, 0)
+            if before >= (look.common_room if assignment.seat is None else OWN_AHEAD):
                 continue
-            batch = _batch(session, policy, pool, placement)
-            sent = _send(session, policy, pool, batch, placement.seat, earlier)
+            batch = _batch(session, policy, pool, assignment)
+            sent = _send(session, policy, pool, batch, assignment.seat, earlier)
             done.append(sent)
             if sent.message is not None:
                 if policy.run.fetch_ahead:
-                    hint(session, sent.message, placement.seat, before, look.next_free)
-                waiting[placement.seat] = before + 1
+                    hint(session, sent.message, assignment.seat, before, look.next_free)
+                waiting[assignment.seat] = before + 1
     return done
 
 
-def _batch(session: Session, policy: Policy, pool: PoolRules, placement: Placement) -> list[Reproduction]:
+def _batch(session: Session, policy: Policy, pool: PoolRules, assignment: Assignment) -> list[Reproduction]:
     """What an engine is to be sent, most urgent first, and of that the oldest."""
     considered = session.execute(
-        _CONSIDERED, {"pool": pool.name, "at": now(), "engine": placement.engine, "most": CONSIDERED * policy.run.batch}
+        _CONSIDERED,
+        {"pool": pool.name, "at": now(), "engine": assignment.engine, "most": CONSIDERED * policy.run.batch},
     ).all()
-    chosen = fill([_queued(row, pool) for row in considered], placement, now(), policy.run)
+    chosen = fill([_queued(row, pool) for row in considered], assignment, now(), policy.run)
     names = [each.name for each in chosen]
     rows = {row.reproduction_id: row for row in session.scalars(_CHOSEN, {"names": names})}
     return [rows[name] for name in names]

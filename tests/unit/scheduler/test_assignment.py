@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.dispatch.batching import (
+from scheduler.dispatch.assignment import (
     COMMON_AHEAD,
     MOST_AHEAD,
+    Assignment,
     Group,
-    Placement,
     Seat,
     Turn,
-    Waiting,
+    WaitingBatch,
+    assign,
     common_room,
     free_in,
-    place,
 )
 from specs.policy.run import RunRules
 
@@ -42,19 +42,21 @@ def idle(name: str, loaded: str | None = None, asleep: Iterable[str] = (), idle_
     return Seat(name, idle=True, ahead=0, loaded=loaded, asleep=frozenset(asleep), idle_since=since)
 
 
-def waiting(waited: float = 60, priority: int = 20) -> Waiting:
-    return Waiting(priority, NOW - timedelta(seconds=waited))
+def waiting(waited: float = 60, priority: int = 20) -> WaitingBatch:
+    return WaitingBatch(priority, NOW - timedelta(seconds=waited))
 
 
-def placements(groups: Sequence[Group], seats: Sequence[Seat] = (), common: Sequence[Waiting] = ()) -> list[Placement]:
-    return list(place(groups, seats, common, NOW, RULES))
+def assignments(
+    groups: Sequence[Group], seats: Sequence[Seat] = (), common: Sequence[WaitingBatch] = ()
+) -> list[Assignment]:
+    return list(assign(groups, seats, common, NOW, RULES))
 
 
 def placed(
-    groups: Sequence[Group], seats: Sequence[Seat] = (), common: Sequence[Waiting] = ()
+    groups: Sequence[Group], seats: Sequence[Seat] = (), common: Sequence[WaitingBatch] = ()
 ) -> list[tuple[str, str | None]]:
     """Engine and worker of each batch."""
-    return [(each.engine, each.seat) for each in placements(groups, seats, common)]
+    return [(each.engine, each.seat) for each in assignments(groups, seats, common)]
 
 
 def test_where_no_worker_is_known_the_common_queue_takes_a_few() -> None:
@@ -70,7 +72,7 @@ def test_where_no_worker_is_known_the_common_queue_takes_a_few() -> None:
 def test_a_pool_that_is_through_with_its_batches_at_once_has_as_many_waiting(ended: int, room: int) -> None:
     assert common_room(ended) == room
     queued = [group(f"engine{number}", longest=5) for number in range(MOST_AHEAD + 1)]
-    assert len(place(queued, [], [waiting()], NOW, RULES, common_room(ended))) == room - 1
+    assert len(assign(queued, [], [waiting()], NOW, RULES, common_room(ended))) == room - 1
 
 
 @pytest.mark.parametrize("longest", [500, None])
@@ -79,7 +81,7 @@ def test_what_takes_long_waits_for_its_turn_and_no_short_one_is_sent_past_it(
     longest: float | None, seats: list[Seat]
 ) -> None:
     queued = [group("short", 40, longest=5), group("long", 30, longest=longest), group("late", 20, longest=5)]
-    found = place(queued, seats, [waiting(), waiting()], NOW, RULES, room=10)
+    found = assign(queued, seats, [waiting(), waiting()], NOW, RULES, room=10)
     assert [each.engine for each in found] == ["short"]
 
 
@@ -168,17 +170,17 @@ def test_what_takes_much_longer_than_expected_is_over_nobody_knows_when(
 
 
 def test_what_goes_along_is_told_who_else_waits_and_whether_a_worker_is_left() -> None:
-    (alone,) = placements([group("a")], [idle("w1")])
+    (alone,) = assignments([group("a")], [idle("w1")])
     assert (alone.limit, alone.spare) == (None, False)
-    (alone,) = placements([group("a")], [idle("w1", "a")])
+    (alone,) = assignments([group("a")], [idle("w1", "a")])
     assert not alone.spare
-    (alone,) = placements([group("a")], [idle("w1"), idle("w2")])
+    (alone,) = assignments([group("a")], [idle("w1"), idle("w2")])
     assert (alone.limit, alone.spare) == (None, True)
-    found, other = placements([group("a", 90), group("b", 80)], [idle("w1")])
+    found, other = assignments([group("a", 90), group("b", 80)], [idle("w1")])
     assert (found.seat, other.seat) == ("w1", None)
     assert found.limit == Turn(20, datetime.max.replace(tzinfo=UTC)), "of its class, and not for too long yet"
     assert other.limit is None, "nobody waits but itself"
-    (found,) = placements([group("a", priority=30)], common=[waiting(LATE, priority=20)])
+    (found,) = assignments([group("a", priority=30)], common=[waiting(LATE, priority=20)])
     assert found.limit == Turn(20, NOW - timedelta(seconds=LATE))
 
 
@@ -186,12 +188,12 @@ def test_what_is_in_a_batch_with_a_worker_of_its_own_keeps_nobody_from_going_alo
     """A round has one batch for an engine: of several classes, what waits on is the less urgent ones."""
     seats = [idle("w1"), idle("w2"), idle("w3")]
     urgent, behind, other = group("a", priority=10), group("a", 90, priority=20), group("b", priority=20)
-    found = {each.engine: each for each in placements([urgent, behind, other], seats)}
+    found = {each.engine: each for each in assignments([urgent, behind, other], seats)}
     assert found["b"].limit == Turn(20, datetime.max.replace(tzinfo=UTC))
     assert found["a"].limit is None
-    one, two = placements([group("a", 90, count=2), group("b", 80)], seats)
+    one, two = assignments([group("a", 90, count=2), group("b", 80)], seats)
     assert (one.limit, two.limit) == (None, Turn(20, datetime.max.replace(tzinfo=UTC))), "of `a` one may stay behind"
-    found = {each.engine: each for each in placements([group("a", priority=10, count=2), other], seats)}
+    found = {each.engine: each for each in assignments([group("a", priority=10, count=2), other], seats)}
     assert found.keys() == {"a"}, "what may be left of the more urgent ones is placed before others"
 
 
@@ -228,9 +230,9 @@ COMMON = st.lists(
 
 @given(GROUPS, SEATS, COMMON)
 def test_whatever_is_there_no_place_is_used_twice_and_nobody_late_is_passed_over(
-    groups: list[Group], seats: list[Seat], common: list[Waiting]
+    groups: list[Group], seats: list[Seat], common: list[WaitingBatch]
 ) -> None:
-    found = placements(groups, seats, common)
+    found = assignments(groups, seats, common)
     named = [each.seat for each in found if each.seat is not None]
     assert len(named) == len(set(named))
     assert set(named) <= {seat.name for seat in seats if seat.ahead == 0}

@@ -1,4 +1,4 @@
-"""Which queued reproductions travel together next, and to which worker. Pure: facts in, placements out.
+"""Which queued reproductions travel together next, and to which worker. Pure: facts in, assignments out.
 
 What runs on a GPU is an engine, and to load one takes minutes in which nothing is verified. So work goes to where its
 engine is already, as far as that is fair:
@@ -109,7 +109,7 @@ class Seat:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingBatch:
     """A batch in the pool's common queue."""
 
     priority: int
@@ -120,7 +120,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Placement:
+class Assignment:
     """A batch to be sent. Who is in it says scheduler/dispatch/filling.py."""
 
     engine: str
@@ -157,14 +157,14 @@ def free_in(expected_seconds: float, elapsed_seconds: float) -> float | None:
     return max(0.0, expected_seconds - elapsed_seconds)
 
 
-def place(
+def assign(
     groups: Iterable[Group],
     seats: Sequence[Seat],
-    common: Sequence[Waiting],
+    common: Sequence[WaitingBatch],
     at: datetime,
     rules: RunRules,
     room: int = COMMON_AHEAD,
-) -> tuple[Placement, ...]:
+) -> tuple[Assignment, ...]:
     """The batches of one pool to be sent now, most urgent first; one an engine at most, so call again until none is.
 
     `groups` are those that may be sent: with several classes of one engine as several groups. `seats` are the pool's
@@ -185,13 +185,13 @@ def is_short(group: Group) -> bool:
 
 
 class _Round:
-    """One call of `place`, with what it has used up so far."""
+    """One call of `assign`, with what it has used up so far."""
 
     def __init__(
         self,
         groups: Iterable[Group],
         seats: Sequence[Seat],
-        common: Sequence[Waiting],
+        common: Sequence[WaitingBatch],
         at: datetime,
         rules: RunRules,
         room: int,
@@ -201,7 +201,7 @@ class _Round:
         self._rules = rules
         self._room = room
         self._common = list(common)
-        self._left_over: list[Waiting] = []
+        self._left_over: list[WaitingBatch] = []
         self._waits: list[tuple[Turn, str]] = []
         """Whose turn is still to come, and of what engine it is ("" for a batch in the common queue)."""
 
@@ -226,8 +226,8 @@ class _Round:
             reverse=True,
         )
 
-    def run(self) -> tuple[Placement, ...]:
-        """The placements."""
+    def run(self) -> tuple[Assignment, ...]:
+        """The assignments."""
         for each in self._common:
             self._wait(each.priority, each.since, "")
         placed = {group.engine: (group, seat) for group, seat in self._places()}
@@ -238,7 +238,7 @@ class _Round:
                 self._wait(group.priority, group.since, group.engine)
         spare = any(seat.name in self._free for seat in self._idle)
         return tuple(
-            Placement(group.engine, seat, group.load_seconds, self._limit(group.engine), spare)
+            Assignment(group.engine, seat, group.load_seconds, self._limit(group.engine), spare)
             for group, seat in placed.values()
         )
 
@@ -259,7 +259,7 @@ class _Round:
                 self._leave_over(group)
                 continue
             if seat is None:
-                self._common.append(Waiting(group.priority, group.since))
+                self._common.append(WaitingBatch(group.priority, group.since))
             placed.add(group.engine)
             if group.count > 1:
                 # Not all of it may go along, and what does not comes before what goes after it.
@@ -280,12 +280,12 @@ class _Round:
     def _leave_over(self, group: Group) -> None:
         """Of each class the first is enough: it is the oldest of those that are late, if any is."""
         if all(each.priority != group.priority for each in self._left_over):
-            self._left_over.append(Waiting(group.priority, group.since))
+            self._left_over.append(WaitingBatch(group.priority, group.since))
 
     def _is_late(self, since: datetime) -> bool:
         return is_late(since, self._at, self._rules)
 
-    def _goes_after(self, group: Group, waiting: Iterable[Waiting]) -> bool:
+    def _goes_after(self, group: Group, waiting: Iterable[WaitingBatch]) -> bool:
         """Whether any of `waiting` is more urgent, or has waited for too long and is older."""
         return any(
             each.priority < group.priority
