@@ -12,7 +12,7 @@ from deploy.simulate.fleet import Pool
 from deploy.simulate.work import Batch, Run, time
 from deploy.simulate.worker import Disk, Doing, Worker
 from scheduler.dispatch.assignment import COMMON_AHEAD, Assignment, Group, Seat, assign, next_free
-from scheduler.dispatch.filling import fill
+from scheduler.dispatch.batching import fill_batch
 
 
 @dataclass
@@ -82,7 +82,7 @@ class PoolState:
     def _fill(self, assignment: Assignment, at: float) -> Batch:
         queued = self.queued[assignment.engine]
         waiting = sorted((run.queued for run in queued.values()), key=lambda each: each.turn)
-        chosen = fill(waiting, assignment, time(at), self.conditions.rules)
+        chosen = fill_batch(waiting, assignment, time(at), self.conditions.rules)
         batch = Batch(tuple(queued.pop(each.name) for each in chosen))
         if not queued:
             del self.queued[assignment.engine]

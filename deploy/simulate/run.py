@@ -1,14 +1,15 @@
 """The day itself, event by event (SimPy): submissions come in, the farm's planner says what goes where, workers run it.
 
 Which batch goes to which worker is `scheduler.dispatch.assignment.assign`, and what travels along
-`scheduler.dispatch.filling.fill`, as in the farm; where a model fits is `scheduler.admission.placement.place`; how long
-it is taken to need is `specs.policy.cost` on the samples of `specs.judging.forecast`, and what it really takes that on
-the samples after which the rule of `specs.judging.stopping` has an answer, times a random factor; how runs share an
-engine is deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run; the second
-run of one asks every sample, and answers what is claimed from then on (docs/decisions/0033). In the morning nothing was
-run before. What became of a worker that is gone is found out after `run.lease_seconds`, and its attempts are made again
-as scheduler/collect/retrying.py has it, each beside no other, from the first sample. Left out: failures of engines and
-of the Hub, runs that are handed back, batches that are taken back from the queue of a worker that goes on.
+`scheduler.dispatch.batching.fill_batch`, as in the farm; where a model fits is `scheduler.admission.placement.place`;
+how long it is taken to need is `specs.policy.cost` on the samples of `specs.judging.forecast`, and what it really takes
+that on the samples after which the rule of `specs.judging.stopping` has an answer, times a random factor; how runs
+share an engine is deploy/simulate/sharing.py. A claim on a task of a model that waits in the queue shares its run; the
+second run of one asks every sample, and answers what is claimed from then on (docs/decisions/0033). In the morning
+nothing was run before. What became of a worker that is gone is found out after `run.lease_seconds`, and its attempts
+are made again as scheduler/collect/retrying.py has it, each beside no other, from the first sample. Left out: failures
+of engines and of the Hub, runs that are handed back, batches that are taken back from the queue of a worker that goes
+on.
 """
 
 from __future__ import annotations

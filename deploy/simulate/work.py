@@ -13,7 +13,7 @@ from deploy.simulate.judged import RUNS, judged
 from deploy.simulate.sharing import Load, Span, spans
 from deploy.simulate.sizes import SimulatedTask
 from scheduler.dispatch.assignment import Turn, WaitingBatch
-from scheduler.dispatch.filling import Queued
+from scheduler.dispatch.batching import Queued
 from scheduler.judging.stopping import MOST_CLAIMS
 from specs.judging.verdict import Outcome
 

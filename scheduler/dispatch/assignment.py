@@ -11,7 +11,7 @@ engine is already, as far as that is fair:
 4. An idle worker is never left idle to spare a load: it takes the next group whether or not it has its engine. Of those
    that do not, the one that has been idle for longest, so that what was asked for lately stays loaded.
 5. A busy worker has room for what needs its engine if it is expected to be free before another would have loaded it.
-6. What travels along with the first of a batch is short, and passes over nobody: scheduler/dispatch/filling.py.
+6. What travels along with the first of a batch is short, and passes over nobody: scheduler/dispatch/batching.py.
 
 So an engine's being loaded somewhere lets a reproduction go before older ones of its class, but none of those waits
 for longer on that account than `run.hold_back_seconds` and the batch that then runs, or is next, at each worker.
@@ -121,7 +121,7 @@ class WaitingBatch:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A batch to be sent. Who is in it says scheduler/dispatch/filling.py."""
+    """A batch to be sent. Who is in it says scheduler/dispatch/batching.py."""
 
     engine: str
     seat: str | None

@@ -2,7 +2,7 @@
 
 The queue is the database; the broker holds only a few batches ahead of the workers. So the order is decided late, a
 broker that loses everything costs little, and one that nobody consumes does not fill up. Which batch goes where is
-decided in scheduler/dispatch/assignment.py, what travels along in scheduler/dispatch/filling.py.
+decided in scheduler/dispatch/assignment.py, what travels along in scheduler/dispatch/batching.py.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from scheduler.dispatch.assignment import (
     is_short,
     next_free,
 )
+from scheduler.dispatch.batching import Queued, fill_batch
 from scheduler.dispatch.fetch_ahead_hints import hint
-from scheduler.dispatch.filling import Queued, fill
 from scheduler.dispatch.seats import IS_READY
 from scheduler.dispatch.setting_aside import set_aside
 from scheduler.judging import stopping
@@ -211,7 +211,7 @@ def _batch(session: Session, policy: Policy, pool: PoolRules, assignment: Assign
         _CONSIDERED,
         {"pool": pool.name, "at": now(), "engine": assignment.engine, "most": CONSIDERED * policy.run.batch},
     ).all()
-    chosen = fill([_queued(row, pool) for row in considered], assignment, now(), policy.run)
+    chosen = fill_batch([_queued(row, pool) for row in considered], assignment, now(), policy.run)
     names = [each.name for each in chosen]
     rows = {row.reproduction_id: row for row in session.scalars(_CHOSEN, {"names": names})}
     return [rows[name] for name in names]

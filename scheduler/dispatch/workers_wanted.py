@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.database.tables import Reproduction, Worker, now
-from scheduler.dispatch.filling import batches_of
+from scheduler.dispatch.batching import batches_of
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from specs.messages import WorkerState
 from specs.policy.cost import asking_seconds, start_seconds

@@ -1,6 +1,6 @@
 """What a reproduction is taken to cost before it runs, in GPU-seconds.
 
-Budgets are decided by it, and how much travels together (scheduler/dispatch/filling.py). A GPU-second is one GPU held
+Budgets are decided by it, and how much travels together (scheduler/dispatch/batching.py). A GPU-second is one GPU held
 for a second; on a CPU pool, one worker held for a second. The estimate is
 
     units · start + answers · cost of an answer

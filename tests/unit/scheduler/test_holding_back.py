@@ -23,7 +23,7 @@ from scheduler.dispatch.assignment import (
     free_in,
     is_late,
 )
-from scheduler.dispatch.filling import ALONG, Queued, fill
+from scheduler.dispatch.batching import ALONG, Queued, fill_batch
 from specs.policy.run import RunRules
 
 BEGINNING = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -146,7 +146,7 @@ class Farm:
 
     def _send(self, assignment: Assignment, at: float) -> Sent:
         waiting = sorted((w for w in self.queue if w.engine == assignment.engine), key=lambda work: work.turn)
-        names = {each.name for each in fill([w.queued for w in waiting], assignment, time(at), RULES)}
+        names = {each.name for each in fill_batch([w.queued for w in waiting], assignment, time(at), RULES)}
         works = tuple(work for work in waiting if str(work.number) in names)
         self.queue = [work for work in self.queue if work not in works]
         batch = Sent(at, works, assignment, tuple(self.queue))

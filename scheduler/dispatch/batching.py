@@ -43,7 +43,7 @@ class Queued:
     """That its run is taken to ask its engine; None where nobody knows."""
 
 
-def fill(queued: Sequence[Queued], assignment: Assignment, at: datetime, rules: RunRules) -> list[Queued]:
+def fill_batch(queued: Sequence[Queued], assignment: Assignment, at: datetime, rules: RunRules) -> list[Queued]:
     """Those that make up a batch, of the queued ones of its engine in the order of their turns."""
     room, at_least = ALONG * assignment.load_seconds, 1
     if assignment.limit is None and not assignment.spare:
@@ -63,7 +63,7 @@ def fill(queued: Sequence[Queued], assignment: Assignment, at: datetime, rules: 
 
 
 def batches_of(known: int, seconds: float, unknown: int, load_seconds: float, rules: RunRules) -> int:
-    """How many batches the queued ones of an engine make up, where each holds as much as `fill` gives one at most.
+    """How many batches the queued ones of an engine make up, each as full as `fill_batch` makes one at most.
 
     `known` ones are taken to ask for `seconds` in all: no more batches than there are of them, as a long one goes by
     itself while a worker is idle for it. Nobody knows how long the `unknown` ones take.

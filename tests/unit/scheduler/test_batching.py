@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.dispatch.assignment import Assignment, Turn
-from scheduler.dispatch.filling import ALONG, Queued, batches_of, fill
+from scheduler.dispatch.batching import ALONG, Queued, batches_of, fill_batch
 from specs.policy.run import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -29,7 +29,7 @@ def assignment(limit: Turn | None = None, *, spare: bool = True) -> Assignment:
 
 
 def chosen(queued: Sequence[Queued], placed: Assignment) -> list[float | None]:
-    return [each.seconds for each in fill(queued, placed, NOW, RULES)]
+    return [each.seconds for each in fill_batch(queued, placed, NOW, RULES)]
 
 
 def test_short_ones_travel_together_while_a_worker_is_idle() -> None:
@@ -104,7 +104,7 @@ def test_as_many_batches_are_counted_as_are_filled_where_nobody_else_waits(secon
     while waiting:
         # A long one has a worker of its own while one is idle; what is short or unknown fills a batch where none is.
         spare = waiting[0].seconds is not None and waiting[0].seconds > RULES.hold_back_seconds
-        taken = fill(waiting, assignment(spare=spare), NOW, RULES)
+        taken = fill_batch(waiting, assignment(spare=spare), NOW, RULES)
         waiting = waiting[len(taken) :]
         filled += 1
     known = [each for each in seconds if each is not None]
