@@ -7,7 +7,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import ColumnElement, String, literal, type_coerce
 
-from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.judging_rules import JudgingRules
+from scheduler.admission.run_settings import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from specs.messages import said
 
@@ -27,13 +28,13 @@ def settings_of(reproduction: Reproduction) -> RunSettings:
     return read(RunSettings, reproduction.settings, "what it is to run with")
 
 
-def rules_of(claim: Claim) -> Rules:
+def rules_of(claim: Claim) -> JudgingRules:
     """How a planned claim is judged.
 
     Raises:
         OtherVersion: this version cannot read that.
     """
-    return read(Rules, claim.rules, f"how claim {claim.claim_id} is to be judged")
+    return read(JudgingRules, claim.rules, f"how claim {claim.claim_id} is to be judged")
 
 
 def version_of(name: str) -> ColumnElement[str | None]:

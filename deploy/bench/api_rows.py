@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 from sqlalchemy import Column, insert, text
 
-from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.judging_rules import JudgingRules
+from scheduler.admission.run_settings import RunSettings
 from scheduler.database.session import Database
 from scheduler.database.tables import (
     Attempt,
@@ -54,7 +55,7 @@ RUN_SETTINGS = RunSettings(
 )
 SETTINGS = RUN_SETTINGS.model_dump(mode="json")
 
-RULES = Rules(
+RULES = JudgingRules(
     scale="percent",
     scale_source="policy",
     claimed=0.412,

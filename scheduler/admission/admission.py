@@ -11,8 +11,9 @@ from typing import Literal
 import rfc8785
 
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
-from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.judging_rules import JudgingRules
 from scheduler.admission.placement import NoRoom, Placement, TaskNeed, place, place_in
+from scheduler.admission.run_settings import RunSettings
 from specs.epochs import MEAN, epochs_needed, same_by_any_number
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
@@ -39,7 +40,7 @@ class Run:
 
     task_id: str | None
     settings: RunSettings
-    rules: Rules
+    rules: JudgingRules
     placement: Placement
     priority: int
     max_tokens: int | None
@@ -116,7 +117,7 @@ def admit(
 
 
 def foresee(
-    claim: ClaimFacts, benchmark: BenchmarkFacts, policy: Policy, fixed: Rules | None = None
+    claim: ClaimFacts, benchmark: BenchmarkFacts, policy: Policy, fixed: JudgingRules | None = None
 ) -> Foreseen | None:
     """How a claim will be judged, by what was `fixed`, else once nothing blocks it; None where it never will be."""
     task = _task(claim, benchmark)
@@ -296,7 +297,7 @@ def _engine(model_id: str, model: ModelFacts, placement: Placement, policy: Poli
 
 def _judged_by(
     claim: ClaimFacts, benchmark: BenchmarkFacts, task: TaskSpec, rules: VerificationRules, policy: Policy
-) -> Rules | Refused | Blocked:
+) -> JudgingRules | Refused | Blocked:
     scale: Scale = rules.scale or ("percent" if benchmark.has_percent else "fraction")
     source: Literal["policy", "leaderboard"] = "policy" if rules.scale else "leaderboard"
     claimed = as_proportion(claim.value, scale)
@@ -311,7 +312,7 @@ def _judged_by(
         return Refused(f"the claimed {claim.value} is no score: {claim.dataset_id} is scored as a {scale} ({source})")
     spread = _spread_of_claims(claimed, benchmark, task, rules)
     tolerance, tolerance_source = _tolerance(rules, spread)
-    return Rules(
+    return JudgingRules(
         scale=scale,
         scale_source=source,
         claimed=claimed,

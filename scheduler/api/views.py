@@ -45,7 +45,7 @@ class ClaimRow:
 def claim_view(source: Source, row: ClaimRow) -> ClaimView:
     """A claim and all that became of it."""
     claim = row.claim
-    # Planning wrote it as a `Rules`. Read by key: the module that defines it reaches what the API has no use for.
+    # `JudgingRules`, as planning wrote them; by key, so that what a later version added is in nobody's way.
     rules: dict[str, Any] = claim.rules or {}
     run = run_summary(source, row.run) if row.run else None
     verdict = verdict_summary(row.verdict) if row.verdict else None

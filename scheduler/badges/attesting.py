@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from scheduler.admission.fixed import Rules
+from scheduler.admission.judging_rules import JudgingRules
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.public_urls import evidence_url
 from specs.attestation import Attestation
@@ -44,7 +44,7 @@ def facts_of(
         or reproduction.seed is None
     ):
         raise ValueError(f"claim {claim.claim_id} has no figures to state")
-    rules = Rules.model_validate(claim.rules, strict=False)
+    rules = JudgingRules.model_validate(claim.rules, strict=False)
     # Of a measurement this alone: thousands of scores were checked when it came in.
     ran = Circumstances.model_validate((reproduction.measurement or {}).get("circumstances"), strict=False)
     return Attestation(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from scheduler.admission.fixed import RunSettings
+from scheduler.admission.run_settings import RunSettings
 from scheduler.collect import resuming
 from scheduler.collect.lost_store import has_lost_its_logs
 from scheduler.database.session import Database

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, bindparam, select
 from sqlalchemy.orm import Session
 
-from scheduler.admission.fixed import RunSettings
+from scheduler.admission.run_settings import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.state_machine import ReproductionState
 from scheduler.stored_values import read

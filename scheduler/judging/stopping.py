@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
-from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.judging_rules import JudgingRules
+from scheduler.admission.run_settings import RunSettings
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.state_machine import ClaimState
@@ -121,16 +122,16 @@ def judged_claim(claim: Claim) -> JudgedClaim:
     return _judged(claim.claim_id, rules_of(claim))
 
 
-def decides(stopping: Stopping, rules: Rules) -> bool:
+def decides(stopping: Stopping, rules: JudgingRules) -> bool:
     """Whether a run that stops so was to decide a claim by these rules."""
     return any(_alike(each, _judged(each.claim_id, rules)) for each in stopping.claims)
 
 
-def _judged(claim_id: str, rules: Rules) -> JudgedClaim:
+def _judged(claim_id: str, rules: JudgingRules) -> JudgedClaim:
     return JudgedClaim(claim_id=claim_id, claimed=rules.claimed, tolerance=rules.tolerance, spread=rules.spread)
 
 
-def tested(claim: JudgedClaim | Rules) -> tuple[float, float | None, float | None]:
+def tested(claim: JudgedClaim | JudgingRules) -> tuple[float, float | None, float | None]:
     """What claims differ by for a run: those for which it is the same share their tests."""
     return claim.claimed, claim.tolerance, claim.spread
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from scheduler.admission import budgets
 from scheduler.admission.admission import Blocked, Refused, Run
 from scheduler.admission.facts import BenchmarkFacts
-from scheduler.admission.fixed import Rules
+from scheduler.admission.judging_rules import JudgingRules
 from scheduler.admission.placement import Placement
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
@@ -271,7 +271,7 @@ def _came_to_nothing(before: Reproduction) -> bool:
     return before.state == ReproductionState.CANCELLED
 
 
-def _how_judged(rules: Rules, reproduction: Reproduction) -> str:
+def _how_judged(rules: JudgingRules, reproduction: Reproduction) -> str:
     words = f"judged by reproduction {reproduction.reproduction_id}"
     if rules.tolerance is None or rules.tolerance_source != "measured":
         return words

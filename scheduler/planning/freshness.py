@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Row, and_, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
-from scheduler.admission.fixed import Rules
+from scheduler.admission.judging_rules import JudgingRules
 from scheduler.database.tables import Claim, Reproduction, now
 from scheduler.judging.stopping import MOST_CLAIMS, tested
 from scheduler.state_machine import CAME_TO_NOTHING, ClaimState, ReproductionState
@@ -79,7 +79,7 @@ class Shared:
         others = [] if reproduction.asked_anew else self._found[reproduction.key]
         self._found[reproduction.key] = [*others, reproduction]
 
-    def count(self, reproduction: Reproduction, rules: Rules) -> int:
+    def count(self, reproduction: Reproduction, rules: JudgingRules) -> int:
         """One more claim waits for it, to be judged by these rules. Returns how many do that differ.
 
         One that never has every sample takes no more of them than it can decide as it goes.
@@ -91,7 +91,7 @@ class Shared:
             reproduction.joinable = False
         return len(found)
 
-    def waiting(self, reproduction: Reproduction, *more: Rules) -> int:
+    def waiting(self, reproduction: Reproduction, *more: JudgingRules) -> int:
         """How many claims that differ wait for one that was not sent out yet, with more to be judged by these rules."""
         return len(self._tested[reproduction.reproduction_id] | {tested(rules) for rules in more})
 

@@ -124,7 +124,7 @@ SETTINGS = {
     "allow_self_judge": True,
     "judges": {},
 }
-"""Of a reproduction: a `RunSettings` of scheduler/admission/fixed.py."""
+"""Of a reproduction: the `RunSettings` of scheduler/admission/run_settings.py."""
 
 
 class Rows:

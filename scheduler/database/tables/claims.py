@@ -93,7 +93,7 @@ class Claim(Table):
 
     created_at: Mapped[datetime] = mapped_column(default=now)
     rules: Mapped[dict[str, Any] | None]
-    """How it will be judged, fixed before the run: a `Rules` of scheduler/admission/fixed.py."""
+    """How it will be judged, fixed before the run: the `JudgingRules` of scheduler/admission/judging_rules.py."""
 
     foreseen: Mapped[dict[str, Any] | None]
     """What a forecast of its cost needs: a `specs.judging.forecast.Foreseen`. None until it was looked at for planning,

@@ -76,7 +76,7 @@ class Reproduction(Table):
     None where it does not."""
 
     settings: Mapped[dict[str, Any]]
-    """What the worker is told: a `RunSettings` of scheduler/admission/fixed.py."""
+    """What the worker is told: the `RunSettings` of scheduler/admission/run_settings.py."""
 
     seed: Mapped[int | None]
     """None until it is first sent out."""

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
-from scheduler.admission.fixed import RunSettings
+from scheduler.admission.run_settings import RunSettings
 from scheduler.database.tables import Claim, Reproduction, VerdictRow, now
 from scheduler.dispatch.dispatcher import dispatch
 from scheduler.hub.answers import HubFile

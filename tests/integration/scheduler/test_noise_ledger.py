@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from deploy.bench.api_rows import RUN_SETTINGS
-from scheduler.admission.fixed import Rules, RunSettings
+from scheduler.admission.judging_rules import JudgingRules
+from scheduler.admission.run_settings import RunSettings
 from scheduler.database.tables import Claim, NoisePair, Reproduction
 from scheduler.judging import noise
 from scheduler.state_machine import ClaimState, ReproductionState
@@ -293,7 +294,7 @@ def test_a_claim_is_planned_with_the_measured_tolerance_and_says_so(farm: Contro
     farm.scan()
     farm.plan()
     first = claim_of(farm, MODEL)
-    before = Rules.model_validate(first.rules, strict=False)
+    before = JudgingRules.model_validate(first.rules, strict=False)
     assert (before.tolerance, before.tolerance_source, before.spread) == (None, "chance", None)
     assert "tolerance" not in first.reason
 
@@ -305,7 +306,7 @@ def test_a_claim_is_planned_with_the_measured_tolerance_and_says_so(farm: Contro
     farm.scan()
     farm.plan()
     claim = claim_of(farm, "other/model")
-    after = Rules.model_validate(claim.rules, strict=False)
+    after = JudgingRules.model_validate(claim.rules, strict=False)
     assert claim.state == ClaimState.PLANNED
     assert after.tolerance_source == "measured"
     assert after.spread is not None
@@ -315,7 +316,7 @@ def test_a_claim_is_planned_with_the_measured_tolerance_and_says_so(farm: Contro
     assert after.spread == pytest.approx(0.0194, abs=0.0003)
     words = f"tolerance {100 * after.tolerance:.2f} points, measured on 5 pairs of runs (models below 1B)"
     assert words in claim.reason
-    assert Rules.model_validate(claim_of(farm, MODEL).rules, strict=False) == before, "what was fixed stays"
+    assert JudgingRules.model_validate(claim_of(farm, MODEL).rules, strict=False) == before, "what was fixed stays"
 
 
 def test_without_the_policy_the_spread_is_known_and_the_tolerance_left_alone(farm: ControlPlane) -> None:
@@ -332,7 +333,7 @@ def test_without_the_policy_the_spread_is_known_and_the_tolerance_left_alone(far
     farm.scan()
     farm.plan()
     claim = claim_of(farm, "other/model")
-    rules = Rules.model_validate(claim.rules, strict=False)
+    rules = JudgingRules.model_validate(claim.rules, strict=False)
     assert (rules.tolerance, rules.tolerance_source) == (None, "chance")
     assert rules.spread is not None
     assert "tolerance" not in claim.reason

@@ -1,8 +1,8 @@
-"""What is fixed before a reproduction runs: what it runs with, and how each of its claims will be judged."""
+"""What a reproduction runs with, fixed before it runs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -10,28 +10,7 @@ from specs.model import Contract
 from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
 from specs.policy.judges import JudgeEndpoint
-from specs.policy.verification import Mode, Scale
-
-
-class Rules(Contract):
-    """How a claim will be judged, fixed before its reproduction runs."""
-
-    scale: Scale
-    scale_source: Literal["policy", "leaderboard"]
-    claimed: float
-    """The claimed value as a proportion."""
-
-    tolerance: float | None
-    """Absolute, as a proportion; None is what `tolerance_for` (specs/judging/stopping.py) has for the samples."""
-
-    tolerance_source: Literal["policy", "measured", "chance"]
-    spread: float | None
-    """Standard deviation of the difference between two honest full runs, as measured; None where it is not known."""
-
-    spread_source: str | None = None
-    """What that was measured on, in words."""
-
-    policy_sha256: str
+from specs.policy.verification import Mode
 
 
 class RunSettings(Contract):
