@@ -32,7 +32,7 @@ MAX_LISTED_IDS = 20
 
 
 @dataclass(frozen=True)
-class Run:
+class Admitted:
     """It can be run."""
 
     key: str
@@ -71,7 +71,7 @@ class Refused:
 
 def admit(
     claim: ClaimFacts, benchmark: BenchmarkFacts, model: ModelFacts, policy: Policy, *, has_token: bool
-) -> Run | Blocked | Refused:
+) -> Admitted | Blocked | Refused:
     """Decide what to do with a claim. The first obstacle is the answer."""
     task = _task(claim, benchmark)
     if isinstance(task, Refused | Blocked):
@@ -104,7 +104,7 @@ def admit(
         allow_self_judge=policy.judges.allow_self,
         judges=judges,
     )
-    return Run(
+    return Admitted(
         key=_key(claim, benchmark, model, task.id, settings),
         task_id=task.id,
         settings=settings,

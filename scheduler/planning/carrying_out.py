@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from scheduler.admission import budgets
-from scheduler.admission.admission import Blocked, Refused, Run
+from scheduler.admission.admission import Admitted, Blocked, Refused
 from scheduler.admission.facts import BenchmarkFacts
 from scheduler.admission.judging_rules import JudgingRules
 from scheduler.admission.placement import Placement
@@ -19,7 +19,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
-from scheduler.planning.answering import Answer
+from scheduler.planning.assessment import Assessment
 from scheduler.planning.freshness import Asked, Made, Of, Shared, Try, asked_with, made_lately, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
@@ -54,7 +54,7 @@ from specs.policy.rules import Policy
 from specs.text import clean
 
 
-def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:
+def carry_out(database: Database, policy: Policy, answers: Sequence[Assessment]) -> None:
     """Do what was found about claims that are still submitted, in one transaction.
 
     Raises:
@@ -72,7 +72,7 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
         by_id = {model.model_id: model for model in models}
         # What was found holds for the files that were there then, and a linked log takes minutes to read.
         answers = [each for each in answers if by_id[each.model_id].weights_sha256 == each.weights_sha256]
-        keys = {each.found.key for each in answers if isinstance(each.found, Run)}
+        keys = {each.found.key for each in answers if isinstance(each.found, Admitted)}
         weights = {each.weights_sha256 for each in answers if each.weights_sha256 is not None}
         anew = asked_anew_for(session, [claims[each.claim_id] for each in answers], weights, keys)
         if anew:
@@ -93,9 +93,9 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Answer]) -> 
             _wake_alike(session, new)
 
 
-def _is_asked_anew(claim: Claim, answer: Answer, asked: Sequence[AskedAnew]) -> bool:
+def _is_asked_anew(claim: Claim, answer: Assessment, asked: Sequence[AskedAnew]) -> bool:
     """Whether a claim turns out to await a fresh run, as which the next round plans it: that costs something else."""
-    since = still_asked_anew(asked, claim, answer.found.key) if isinstance(answer.found, Run) else None
+    since = still_asked_anew(asked, claim, answer.found.key) if isinstance(answer.found, Admitted) else None
     if since is not None:
         claim.fresh_after = since
     return since is not None
@@ -114,11 +114,11 @@ class _Runs:
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
-    def before(self, claim: Claim, run: Run, asked: Asked) -> Reproduction | None:
+    def before(self, claim: Claim, run: Admitted, asked: Asked) -> Reproduction | None:
         """The one that was begun before and was to decide a claim's score."""
         return run_before(self.shared, self.begun, claim, run, asked.since)
 
-    def is_further(self, claim: Claim, answer: Answer, run: Run) -> bool:
+    def is_further(self, claim: Claim, answer: Assessment, run: Admitted) -> bool:
         """Whether a run of other weights or another revision was planned of late for the same model and task.
 
         Else a file more in the model's repo, or each commit of the benchmark, would be two draws more, the first of
@@ -138,15 +138,15 @@ class _Runs:
 
 
 def _carry_out(
-    session: Session, policy: Policy, claim: Claim, model: Model, answer: Answer, runs: _Runs
+    session: Session, policy: Policy, claim: Claim, model: Model, answer: Assessment, runs: _Runs
 ) -> Reproduction | None:
     """Do what was found about one claim; returns the reproduction that it needed, if that is a new one."""
     found = answer.found
-    is_further = isinstance(found, Run) and runs.is_further(claim, answer, found)
-    if isinstance(found, Run) and is_further:
+    is_further = isinstance(found, Admitted) and runs.is_further(claim, answer, found)
+    if isinstance(found, Admitted) and is_further:
         answer = _of_every_sample(session, claim, found, answer, runs)
     claim.foreseen = answer.foreseen.model_dump(mode="json") if answer.foreseen is not None else None
-    if isinstance(found, Run) and answer.cost is not None:
+    if isinstance(found, Admitted) and answer.cost is not None:
         claim.gpu_seconds, claim.gpu_seconds_basis = answer.cost.gpu_seconds, answer.cost.basis
         wait = _wait(session, policy, claim, found, answer, runs)
         if wait is not None:
@@ -170,7 +170,7 @@ def _carry_out(
     return _join_or_make(session, claim, model, answer, found, runs)
 
 
-def _of_every_sample(session: Session, claim: Claim, run: Run, answer: Answer, runs: _Runs) -> Answer:
+def _of_every_sample(session: Session, claim: Claim, run: Admitted, answer: Assessment, runs: _Runs) -> Assessment:
     """What a further run takes, unless there is one that answers the claim."""
     asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
     is_made = runs.before(claim, run, asked) is None and runs.shared.find(run.key, asked.since) is None
@@ -188,7 +188,9 @@ def _is_due(claim: Claim) -> bool:
     )
 
 
-def _wait(session: Session, policy: Policy, claim: Claim, run: Run, answer: Answer, runs: _Runs) -> budgets.Held | None:
+def _wait(
+    session: Session, policy: Policy, claim: Claim, run: Admitted, answer: Assessment, runs: _Runs
+) -> budgets.Held | None:
     """Why the claim has to wait, as nobody else can change it before the transaction ends.
 
     A run it joins is free, unless that was to stop early and has to ask every sample with it.
@@ -213,7 +215,7 @@ def _wait(session: Session, policy: Policy, claim: Claim, run: Run, answer: Answ
     return budgets.count_as(session, policy.budget, joined, claim, answer.cost_of_all, now())
 
 
-def _are_too_many_with(joined: Reproduction, run: Run, shared: Shared) -> bool:
+def _are_too_many_with(joined: Reproduction, run: Admitted, shared: Shared) -> bool:
     """Whether a run that was not sent out yet has to ask every sample once one more claim waits for it, and not before.
 
     That is decided when it is sent; but it is planned, and counted, as one that a true claim may end early.
@@ -227,7 +229,7 @@ def _are_too_many_with(joined: Reproduction, run: Run, shared: Shared) -> bool:
 
 
 def _join_or_make(
-    session: Session, claim: Claim, model: Model, answer: Answer, run: Run, runs: _Runs
+    session: Session, claim: Claim, model: Model, answer: Assessment, run: Admitted, runs: _Runs
 ) -> Reproduction | None:
     # Once more: until the budget's turn came, another planner's run may have been sent out.
     asked = asked_with(session, claim, answer.weights_sha256, run.key, runs.rules)
@@ -278,7 +280,7 @@ def _how_judged(rules: JudgingRules, reproduction: Reproduction) -> str:
     return f"{words}; tolerance {100 * rules.tolerance:.2f} points, measured on {rules.spread_source}"
 
 
-def _bring_forward(session: Session, joined: Reproduction, claim: Claim, run: Run) -> None:
+def _bring_forward(session: Session, joined: Reproduction, claim: Claim, run: Admitted) -> None:
     """Have a reproduction run as soon as a claim that joins it would have one of its own run."""
     if run.priority < joined.priority:
         joined.priority = run.priority
@@ -291,7 +293,7 @@ def _new(
     claim: Claim,
     model: Model,
     benchmark: BenchmarkFacts | None,
-    run: Run,
+    run: Admitted,
     asked: Asked,
 ) -> Reproduction:
     if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:

@@ -15,9 +15,9 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Model, now
 from scheduler.hub.hub import Hub
 from scheduler.own_faults import OURS
-from scheduler.planning.answering import Answer, answer_to
+from scheduler.planning.assessment import Assessment, assess
 from scheduler.planning.carrying_out import carry_out
-from scheduler.planning.linking import SUFFIX, LinkedLogs, NotNow
+from scheduler.planning.linked_logs import SUFFIX, LinkedLogs, NotNow
 from scheduler.planning.planning_facts import HiddenNow, NotListedYet, PlanningFacts
 from scheduler.record import MAX_REASON_CHARS, RECHECK, give_verdict, unblock_claim
 from scheduler.state_machine import ClaimState
@@ -53,7 +53,7 @@ def plan(database: Database, hub: Hub, policy: Policy) -> int:
     facts, logs = PlanningFacts(database, hub), LinkedLogs(database, hub)
     away = count = 0
     for claim_ids in _slices(waiting, policy):
-        answers: list[Answer] = []
+        answers: list[Assessment] = []
         rows = _rows(database, claim_ids)
         facts.look_at_runs_of({model.weights_sha256 for _, model in rows if model.weights_sha256 is not None})
         for claim, model in rows:
@@ -94,12 +94,12 @@ def _waiting(database: Database) -> list[Row[str, str | None]]:
 
 
 def _looked_at(
-    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs, answers: list[Answer]
+    facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs, answers: list[Assessment]
 ) -> bool:
     """Add the answer for a claim, where there is one now; returns whether the Hub answered."""
     try:
         with about(claim_id=claim.claim_id):
-            answers.append(answer_to(facts, policy, claim, model, logs))
+            answers.append(assess(facts, policy, claim, model, logs))
     except NotNow:
         # Stays submitted: the next round tries again.
         return True
@@ -161,7 +161,7 @@ def unblock(database: Database, policy: Policy) -> None:
             unblock_claim(session, claim)
 
 
-def _carry_out_all(database: Database, policy: Policy, answers: Sequence[Answer]) -> None:
+def _carry_out_all(database: Database, policy: Policy, answers: Sequence[Assessment]) -> None:
     """Do what was found, in one transaction; where that meets another planner's, in one for each claim.
 
     Two planners that meet over one new reproduction: the loser's claim stays submitted for the next round.

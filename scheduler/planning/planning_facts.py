@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 
 from sqlalchemy import bindparam, func, select
 
-from scheduler.admission.admission import Blocked, Refused, Run
+from scheduler.admission.admission import Admitted, Blocked, Refused
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark, Marker, Model, Reproduction
@@ -49,10 +49,10 @@ class HiddenNow(Exception):  # noqa: N818 - likewise
 
 
 @dataclass(frozen=True)
-class Alike:
+class SharedAssessment:
     """What holds for all claims that say the same of one model."""
 
-    found: Run | Blocked | Refused
+    found: Admitted | Blocked | Refused
     foreseen: Foreseen | None
     known: KnownSamples | None
     cost: Estimate | None
@@ -76,7 +76,9 @@ class PlanningFacts:
     _samples: dict[tuple[object, ...], KnownSamples | None] = field(default_factory=dict, init=False)
     _costs: dict[tuple[object, ...], list[EarlierRun]] = field(default_factory=dict, init=False)
     _sent: set[str] = field(default_factory=set, init=False)
-    _alike: dict[tuple[Model, ClaimFacts, str | None, datetime | None], Alike] = field(default_factory=dict, init=False)
+    _alike: dict[tuple[Model, ClaimFacts, str | None, datetime | None], SharedAssessment] = field(
+        default_factory=dict, init=False
+    )
 
     def benchmark(self, dataset_id: str, pinned: str | None, found_at: datetime) -> BenchmarkFacts:
         """What is known of a benchmark, at the revision that a claim pins which was found then, else at its head.
@@ -99,7 +101,7 @@ class PlanningFacts:
             self._benchmarks[key] = self._benchmark(row, dataset_id, pinned)
         return self._benchmarks[key]
 
-    def measured_noise(self, dataset_id: str, revision: str, run: Run, weights_bytes: int) -> MeasuredNoise | None:
+    def measured_noise(self, dataset_id: str, revision: str, run: Admitted, weights_bytes: int) -> MeasuredNoise | None:
         """What the noise ledger says of such a run, by weights of that size."""
         settings = run.settings.model_dump_json()
         key = (dataset_id, revision, run.task_id, settings, run.epochs, model_class(weights_bytes))
@@ -147,8 +149,8 @@ class PlanningFacts:
         said: ClaimFacts,
         pinned: str | None,
         fresh_after: datetime | None,
-        work_out: Callable[[], Alike],
-    ) -> Alike:
+        work_out: Callable[[], SharedAssessment],
+    ) -> SharedAssessment:
         """What holds for a claim that says so at the revision that it pins, worked out for the first such.
 
         Of one look at the model: the row that is read for the next slice may say something else.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from scheduler.admission.admission import Run
+from scheduler.admission.admission import Admitted
 from scheduler.database.tables import Attempt, Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import asks_every_sample, decides, stopping_of
 from scheduler.planning.freshness import Shared, was_repeated
@@ -139,7 +139,7 @@ _ASKED_ANEW = (
 
 
 def run_before(
-    shared: Shared, begun: Collection[Begun], claim: Claim, run: Run, since: datetime | None
+    shared: Shared, begun: Collection[Begun], claim: Claim, run: Admitted, since: datetime | None
 ) -> Reproduction | None:
     """The run that was to decide a claim's score, else the cancelled one that was to decide all; None where neither.
 
@@ -148,7 +148,7 @@ def run_before(
     return _of_same_score(shared, begun, claim, run, since) or _cancelled(shared, begun, run, since)
 
 
-def _cancelled(shared: Shared, begun: Collection[Begun], run: Run, since: datetime | None) -> Reproduction | None:
+def _cancelled(shared: Shared, begun: Collection[Begun], run: Admitted, since: datetime | None) -> Reproduction | None:
     """The latest that asked every sample, whatever was claimed, and was cancelled; None where it is too old.
 
     What was begun again in its place takes claims by itself: `Shared.find`.
@@ -162,7 +162,7 @@ def _cancelled(shared: Shared, begun: Collection[Begun], run: Run, since: dateti
 
 
 def _of_same_score(
-    shared: Shared, begun: Collection[Begun], claim: Claim, run: Run, since: datetime | None
+    shared: Shared, begun: Collection[Begun], claim: Claim, run: Admitted, since: datetime | None
 ) -> Reproduction | None:
     """The latest that was to decide a claim, or another of the same score; None where it failed, or is too old.
 

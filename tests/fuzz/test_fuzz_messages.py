@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from scheduler.api import pages
 from scheduler.api.problems import BadCursor
 from scheduler.badges.signing import Signer
-from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
+from scheduler.planning.linked_logs import NotFollowed, linked_file, links_to_a_log
 from specs.attestation import verify
 from specs.errors import MessageError, SubmissionError, TokenError
 from specs.hub.leaderboard import parse_leaderboard, parse_model_eval_results

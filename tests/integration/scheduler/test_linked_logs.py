@@ -23,7 +23,7 @@ from scheduler.hub.hub import Hub
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.history import EarlierRuns, predictors_for
 from scheduler.judging.stopping import stopping_of
-from scheduler.planning.linking import HUB_PATIENCE, READINGS
+from scheduler.planning.linked_logs import HUB_PATIENCE, READINGS
 from scheduler.record import move_reproduction
 from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch.scan import scan
@@ -297,7 +297,7 @@ def test_what_is_no_log_says_so(farm: ControlPlane) -> None:
 def test_a_log_beyond_the_bound_is_not_fetched_whole(
     farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.planning.linking.MAX_FILE_BYTES", 1000)
+    monkeypatch.setattr("scheduler.planning.linked_logs.MAX_FILE_BYTES", 1000)
     add_model(farm.served.local, MODEL)
     assert f"{LOG} is larger than 1000 bytes" in refused(claim_with(farm, add_log(farm, honest)))
 
@@ -369,11 +369,11 @@ def two_claims(farm: ControlPlane, url: str) -> dict[str, str]:
 def test_a_round_that_read_for_long_enough_leaves_further_logs_to_the_next(
     farm: ControlPlane, honest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.planning.linking.ROUND_SECONDS", 0)
+    monkeypatch.setattr("scheduler.planning.linked_logs.ROUND_SECONDS", 0)
     add_model(farm.served.local, MODEL)
     states = two_claims(farm, add_log(farm, honest))
     assert states == {"linked": ClaimState.SUBMITTED, "plain": ClaimState.PLANNED}
-    monkeypatch.setattr("scheduler.planning.linking.ROUND_SECONDS", 100)
+    monkeypatch.setattr("scheduler.planning.linked_logs.ROUND_SECONDS", 100)
     farm.plan()
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
 
@@ -412,7 +412,7 @@ def test_a_log_whose_readers_are_lost_is_not_read_for_ever(
     add_model(either.served.local, MODEL)
     url = add_log(either, honest)
     with monkeypatch.context() as patched:
-        patched.setattr("scheduler.planning.linking.read_linked_log", killed)
+        patched.setattr("scheduler.planning.linked_logs.read_linked_log", killed)
         for _ in range(READINGS):
             with pytest.raises(Killed):
                 claim_with(either, url)

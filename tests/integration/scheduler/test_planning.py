@@ -11,10 +11,10 @@ from huggingface_hub import HfApi
 from sqlalchemy import select, update
 
 from deploy.localhub.commits import CommitText
-from scheduler.admission.admission import Blocked, Run
+from scheduler.admission.admission import Admitted, Blocked
 from scheduler.database.tables import Claim, Model, Reproduction, VerdictRow, now
-from scheduler.planning import answering, carrying_out
-from scheduler.planning.linking import LinkedLogs
+from scheduler.planning import assessment, carrying_out
+from scheduler.planning.linked_logs import LinkedLogs
 from scheduler.planning.planning import AWAY_IN_A_ROW
 from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.state_machine import ClaimState
@@ -82,7 +82,7 @@ def test_of_two_scores_with_and_without_tools_the_one_without_is_run(farm: Contr
     assert "say that the model had tools" in with_tools.reason
 
 
-@pytest.mark.parametrize(("where", "what"), [(answering, "admit"), (carrying_out, "_carry_out")])
+@pytest.mark.parametrize(("where", "what"), [(assessment, "admit"), (carrying_out, "_carry_out")])
 def test_a_claim_that_planning_breaks_over_holds_up_nobody(
     farm: ControlPlane, where: ModuleType, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,16 +219,16 @@ def test_nothing_is_planned_for_files_that_changed_while_a_claim_was_looked_at(
     model = add_model(hub, MODEL)
     submit(hub, model, entry(BENCHMARK, 50))
     farm.scan()
-    look = answering.answer_to
+    look = assessment.assess
 
-    def changed_meanwhile(*arguments: Any) -> answering.Answer:
+    def changed_meanwhile(*arguments: Any) -> assessment.Assessment:
         found = look(*arguments)
         hub.commit(model, {"model.safetensors": b"better weights"}, CommitText("Better", "tiny"))
         farm.scan(WatchRules(models=(MODEL,)))
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr("scheduler.planning.planning.answer_to", changed_meanwhile)
+        patched.setattr("scheduler.planning.planning.assess", changed_meanwhile)
         farm.plan()
     (claim,) = farm.claims()
     assert claim.state == ClaimState.SUBMITTED
@@ -263,7 +263,7 @@ def test_what_claims_on_a_completed_run_have_in_common_is_worked_out_once(
 
         monkeypatch.setattr(where, what, count)
 
-    counted(answering, "admit")
+    counted(assessment, "admit")
     counted(carrying_out, "judge_claims")
     farm.plan()
     with farm.database.reading() as session:
@@ -290,13 +290,13 @@ def test_a_model_that_changes_within_a_round_is_seen_as_it_is_when_it_is_read_ag
     with farm.database.transaction() as session:
         row = session.get_one(Model, claim.model_id)
     assert isinstance(
-        answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Run
+        assessment.assess(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Admitted
     )
     with farm.database.transaction() as session:
         row = session.get_one(Model, claim.model_id)
         row.weights_sha256 = None
     assert isinstance(
-        answering.answer_to(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Blocked
+        assessment.assess(facts, farm.policy, claim, row, LinkedLogs(farm.database, farm.hub)).found, Blocked
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
+from scheduler.admission.admission import Admitted, Blocked, Refused, admit, foresee
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.admission.placement import GIB
 from specs.engines.model_size import ModelSize
@@ -75,20 +75,20 @@ def ask(
     policy: Policy = POLICY,
     *,
     has_token: bool = False,
-) -> Run | Blocked | Refused:
+) -> Admitted | Blocked | Refused:
     return admit(claim, benchmark, model, policy, has_token=has_token)
 
 
 def test_a_sound_claim_runs_on_the_smallest_pool_that_fits() -> None:
     answer = ask()
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert (answer.pool.name, answer.settings.gpus, answer.rules.claimed) == ("small", 1, 0.795)
     assert (answer.rules.scale, answer.rules.scale_source) == ("percent", "leaderboard")
 
 
 def test_a_larger_model_gets_a_larger_pool() -> None:
     answer = ask(model=replace(MODEL, size=sized(100 * GIB)))
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert (answer.pool.name, answer.settings.gpus) == ("big", 2)
 
 
@@ -126,7 +126,7 @@ def test_a_percentage_where_the_leaderboard_has_fractions_or_nobody_waits_and_is
     assert isinstance(answer, Blocked)
     assert "79.5 looks like a percentage" in answer.reason
     assert foresee(CLAIM, silent, POLICY) is None
-    assert isinstance(ask(benchmark=BENCHMARK), Run)
+    assert isinstance(ask(benchmark=BENCHMARK), Admitted)
     fractions = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(scale="fraction")}})
     assert isinstance(ask(policy=fractions), Refused)
     assert isinstance(ask(replace(CLAIM, value=120.0), silent), Refused), "on neither scale"
@@ -154,7 +154,7 @@ def test_a_gated_dataset_blocks_until_there_is_a_token() -> None:
     assert isinstance(answer, Blocked)
     assert "acme/capitals is gated" in answer.reason
     assert "operator" in answer.reason
-    assert isinstance(ask(benchmark=gated, has_token=True), Run)
+    assert isinstance(ask(benchmark=gated, has_token=True), Admitted)
 
 
 @pytest.mark.parametrize("reducer", ["at_least_2", "pass_at_2", "max", "mode", "median", "mean", None])
@@ -167,7 +167,7 @@ def test_epochs_by_policy_that_make_another_score_of_a_benchmark_are_the_operato
     policy = POLICY.model_copy(update={"verification": VerificationRules(epochs=epochs)})
     answer = ask(replace(CLAIM, task_id="twice-right"), replace(BENCHMARK, spec=spec), policy=policy)
     if epochs in (None, 3) or reducer in ("mean", None):
-        assert isinstance(answer, Run)
+        assert isinstance(answer, Admitted)
         assert answer.epochs == (epochs or 3)
     elif reducer != "pass_at_2":
         assert isinstance(answer, Blocked)
@@ -177,7 +177,7 @@ def test_epochs_by_policy_that_make_another_score_of_a_benchmark_are_the_operato
         assert isinstance(answer, Blocked)
         assert "pass_at_2, which needs 2 epochs, and the operator's policy has it run 1" in answer.reason
     else:
-        assert isinstance(answer, Run), "of more or fewer epochs it is the same share"
+        assert isinstance(answer, Admitted), "of more or fewer epochs it is the same share"
 
 
 def test_a_named_judge_blocks_until_policy_has_an_endpoint_for_it() -> None:
@@ -188,13 +188,13 @@ def test_a_named_judge_blocks_until_policy_has_an_endpoint_for_it() -> None:
     endpoint = JudgeEndpoint(base_url="http://judge.example/v1", model="judge-7b")
     policy = POLICY.model_copy(update={"judges": JudgeRules(endpoints={"openai/o3-mini-2025-01-31": endpoint})})
     answer = ask(claim, policy=policy)
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert answer.settings.judges == {"openai/o3-mini-2025-01-31": endpoint}
 
 
 def test_a_model_judges_itself_only_where_policy_allows() -> None:
     claim = replace(CLAIM, task_id="judges-itself")
-    assert isinstance(ask(claim), Run)
+    assert isinstance(ask(claim), Admitted)
     strict = POLICY.model_copy(update={"judges": JudgeRules(allow_self=False)})
     assert isinstance(ask(claim, policy=strict), Blocked)
 
@@ -202,13 +202,13 @@ def test_a_model_judges_itself_only_where_policy_allows() -> None:
 def test_the_scale_is_the_benchmarks_never_the_claims() -> None:
     fraction = ask(replace(CLAIM, value=0.795), replace(BENCHMARK, has_percent=False))
     percent = ask(replace(CLAIM, value=0.795))
-    assert isinstance(fraction, Run)
-    assert isinstance(percent, Run)
+    assert isinstance(fraction, Admitted)
+    assert isinstance(percent, Admitted)
     assert fraction.rules.claimed == 0.795
     assert percent.rules.claimed == pytest.approx(0.00795)
     ruled = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(scale="fraction")}})
     by_policy = ask(replace(CLAIM, value=0.795), policy=ruled)
-    assert isinstance(by_policy, Run)
+    assert isinstance(by_policy, Admitted)
     assert (by_policy.rules.claimed, by_policy.rules.scale_source) == (0.795, "policy")
 
 
@@ -245,7 +245,7 @@ def test_the_tolerance_is_the_measured_one_where_policy_says_so_and_enough_is_kn
 ) -> None:
     policy = POLICY.model_copy(update={"benchmarks": {"acme/capitals": BenchmarkRules(tolerance=tolerance)}})
     answer = ask(benchmark=replace(BENCHMARK, noise=of_spread(spread) if spread is not None else None), policy=policy)
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert (answer.rules.tolerance, answer.rules.tolerance_source) == expected
     source = "5 pairs of runs" if spread is not None else None
     assert answer.rules.spread == (None if spread is None else pytest.approx(min(spread, 0.01806), abs=1e-5))
@@ -271,7 +271,7 @@ def test_the_tolerance_is_the_measured_one_where_policy_says_so_and_enough_is_kn
 def test_what_runs_of_more_epochs_differ_by_says_nothing_of_claims(task: str, epochs: int | None, known: bool) -> None:
     policy = Policy(verification=VerificationRules(tolerance="measured", epochs=epochs))
     answer = ask(replace(CLAIM, task_id=task), replace(BENCHMARK, noise=of_spread(0.02)), policy=policy)
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert (answer.rules.spread is not None) == known
     assert answer.rules.tolerance_source == ("measured" if known else "chance")
 
@@ -284,8 +284,8 @@ def test_a_score_with_tools_is_not_held_against_a_run_without() -> None:
 
 
 def test_claims_share_a_run_unless_something_that_matters_differs() -> None:
-    def key(answer: Run | Blocked | Refused) -> str:
-        assert isinstance(answer, Run)
+    def key(answer: Admitted | Blocked | Refused) -> str:
+        assert isinstance(answer, Admitted)
         return answer.key
 
     same = key(ask())
@@ -320,7 +320,7 @@ def test_how_a_claim_will_be_judged_is_foreseen_whatever_blocks_it() -> None:
     assert (found.claimed, found.card_samples, found.epochs, found.tolerance) == (0.795, 198, 1, None)
     assert (found.dataset_revision, found.task_id) == ("a" * 40, "capitals")
     run = ask()
-    assert isinstance(run, Run)
+    assert isinstance(run, Admitted)
     # What was fixed for the run counts: only then it is known which noise is its own.
     fixed = foresee(CLAIM, BENCHMARK, POLICY, run.rules.model_copy(update={"tolerance": 0.04, "spread": 0.02}))
     assert fixed is not None
@@ -363,10 +363,10 @@ def test_an_engine_that_short_answers_need_less_context_of_is_started_with_less(
     brief = GenerationSettings(max_tokens=1000)
     policy = Policy(pools=pools, verification=VerificationRules(generation=brief, prompt_tokens=1000))
     answer = ask(model=model, policy=policy)
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert (answer.pool.name, answer.settings.engine.max_model_len) == ("small", 2000)
     open_end = ask(model=model, policy=Policy(pools=pools))
-    assert isinstance(open_end, Run)
+    assert isinstance(open_end, Admitted)
     assert (open_end.pool.name, open_end.settings.engine.max_model_len) == ("big", None)
 
 
@@ -378,8 +378,8 @@ def test_gpus_that_are_merely_held_make_no_other_reproduction() -> None:
         )
         for n in (2, 8)
     )
-    assert isinstance(two, Run)
-    assert isinstance(eight, Run)
+    assert isinstance(two, Admitted)
+    assert isinstance(eight, Admitted)
     assert (two.settings.gpus, two.settings.held_gpus) == (1, 2)
     assert (eight.settings.gpus, eight.settings.held_gpus) == (1, 8)
     assert two.key == eight.key
@@ -391,12 +391,12 @@ def test_policy_says_how_a_model_or_a_namespace_is_run() -> None:
         "tiny/model": ModelRules(concurrency=8, max_model_len=512),
     }
     answer = ask(policy=POLICY.model_copy(update={"models": own}))
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     engine = answer.settings.engine
     assert answer.pool.name == "big"
     assert (engine.dtype, engine.concurrency, engine.max_model_len) == ("float32", 8, 512)
     other = ask(replace(CLAIM, model_id="tinier/model"), policy=POLICY.model_copy(update={"models": own}))
-    assert isinstance(other, Run)
+    assert isinstance(other, Admitted)
     assert (other.pool.name, other.settings.engine) == ("small", POLICY.engine)
 
 
@@ -404,4 +404,4 @@ def test_a_denied_model_is_told_why_and_one_of_a_denied_namespace_may_be_let_in(
     denied = {"tiny/*": ModelRules(deny="its licence forbids it"), "tiny/good": ModelRules(deny=False)}
     policy = POLICY.model_copy(update={"models": denied})
     assert ask(policy=policy) == Refused("the operator's policy does not run tiny/model: its licence forbids it")
-    assert isinstance(ask(replace(CLAIM, model_id="tiny/good"), policy=policy), Run)
+    assert isinstance(ask(replace(CLAIM, model_id="tiny/good"), policy=policy), Admitted)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from scheduler.admission import budgets
-from scheduler.admission.admission import Blocked, Refused, Run, admit, foresee
+from scheduler.admission.admission import Admitted, Blocked, Refused, admit, foresee
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import UNREADABLE, Claim, Model, now
 from scheduler.planning.freshness import asked_with, is_shared
-from scheduler.planning.linking import LinkedLogs
-from scheduler.planning.planning_facts import Alike, PlanningFacts
+from scheduler.planning.linked_logs import LinkedLogs
+from scheduler.planning.planning_facts import PlanningFacts, SharedAssessment
 from scheduler.planning.task_history import KnownSamples
 from specs.engines.model_size import ModelSize
 from specs.errors import NoAccess
@@ -25,12 +25,12 @@ from specs.policy.rules import Policy
 
 
 @dataclass(frozen=True)
-class Answer:
+class Assessment:
     """What is to be done about a claim, and what that rests on."""
 
     claim_id: str
     model_id: str
-    found: Run | Blocked | Refused
+    found: Admitted | Blocked | Refused
     benchmark: BenchmarkFacts | None = None
     foreseen: Foreseen | None = None
     known: KnownSamples | None = None
@@ -42,7 +42,7 @@ class Answer:
     """Of the model's files for which that holds."""
 
 
-def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs) -> Answer:
+def assess(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, logs: LinkedLogs) -> Assessment:
     """What to do about a claim.
 
     Raises:
@@ -63,8 +63,10 @@ def answer_to(facts: PlanningFacts, policy: Policy, claim: Claim, model: Model, 
     except NoAccess as error:
         blocked = Blocked(f"{error}; the farm's operator must be given access")
         foreseen = foresee(said, benchmark, policy) if benchmark is not None else None
-        return Answer(claim.claim_id, claim.model_id, blocked, benchmark, foreseen, weights_sha256=model.weights_sha256)
-    return Answer(
+        return Assessment(
+            claim.claim_id, claim.model_id, blocked, benchmark, foreseen, weights_sha256=model.weights_sha256
+        )
+    return Assessment(
         claim.claim_id,
         claim.model_id,
         alike.found,
@@ -86,10 +88,10 @@ def _work_out(
     said: ClaimFacts,
     model: Model,
     benchmark: BenchmarkFacts,
-) -> Alike:
+) -> SharedAssessment:
     found = _admit(facts, policy, said, model, benchmark)
-    foreseen = foresee(said, benchmark, policy, found.rules if isinstance(found, Run) else None)
-    if foreseen is not None and isinstance(found, Run):
+    foreseen = foresee(said, benchmark, policy, found.rules if isinstance(found, Admitted) else None)
+    if foreseen is not None and isinstance(found, Admitted):
         last = foreseen.sample_limit is None and facts.one_was_sent(found.key)
         if last and claim.fresh_after is not None:
             with facts.database.reading() as session:
@@ -97,18 +99,18 @@ def _work_out(
         foreseen = foreseen.model_copy(update={"every_sample": last})
     known = facts.samples(said.dataset_id, foreseen) if foreseen is not None else None
     cost, cost_of_all = _costs(facts, said, model, found, foreseen, known)
-    return Alike(found, foreseen, known, cost, cost_of_all)
+    return SharedAssessment(found, foreseen, known, cost, cost_of_all)
 
 
 def _admit(
     facts: PlanningFacts, policy: Policy, said: ClaimFacts, model: Model, benchmark: BenchmarkFacts
-) -> Run | Blocked | Refused:
+) -> Admitted | Blocked | Refused:
     if model.weights_sha256 is None or model.weights_sha256 == UNREADABLE:
         return Blocked("waits for a look at the model's files")
     of_model = ModelFacts(model.weights_sha256, _size(model), model.gated)
     has_token = bool(facts.hub.api.token)
     answer = admit(said, benchmark, of_model, policy, has_token=has_token)
-    if not isinstance(answer, Run):
+    if not isinstance(answer, Admitted):
         return answer
     if benchmark.revision is None or model.weights_bytes is None:
         raise ValueError(f"a claim on {said.model_id} was admitted without a pinned spec or weights")
@@ -128,10 +130,10 @@ def _size(model: Model) -> ModelSize | None:
 
 
 def _linked_log(
-    policy: Policy, claim: Claim, said: ClaimFacts, answer: Run | Blocked | Refused, logs: LinkedLogs
+    policy: Policy, claim: Claim, said: ClaimFacts, answer: Admitted | Blocked | Refused, logs: LinkedLogs
 ) -> LinkedLogReading | None:
     """What the log says that a claim links to, if the claim is run and policy has such logs read."""
-    if not isinstance(answer, Run) or not policy.rules_for(said.dataset_id, answer.task_id).linked_logs:
+    if not isinstance(answer, Admitted) or not policy.rules_for(said.dataset_id, answer.task_id).linked_logs:
         return None
     return logs.read(claim, said.value, answer.rules.scale)
 
@@ -154,12 +156,12 @@ def _costs(
     facts: PlanningFacts,
     said: ClaimFacts,
     model: Model,
-    answer: Run | Blocked | Refused,
+    answer: Admitted | Blocked | Refused,
     foreseen: Foreseen | None,
     known: KnownSamples | None,
 ) -> tuple[Estimate | None, Estimate | None]:
     """What a reproduction for the claim alone is taken to cost, and one of every sample; None where it is not run."""
-    if not isinstance(answer, Run) or foreseen is None:
+    if not isinstance(answer, Admitted) or foreseen is None:
         return None, None
     if model.weights_bytes is None:
         raise ValueError(f"a claim on {said.model_id} was admitted without weights")
@@ -189,11 +191,11 @@ def _is_held(
     policy: Policy,
     claim: Claim,
     model: Model,
-    answer: Run | Blocked | Refused,
+    answer: Admitted | Blocked | Refused,
     cost: Estimate | None,
 ) -> bool:
     """Whether the budget seems to hold the claim back; what counts is asked again where it is planned."""
-    if not isinstance(answer, Run) or cost is None or policy.budget == BudgetRules():
+    if not isinstance(answer, Admitted) or cost is None or policy.budget == BudgetRules():
         return False
     with database.reading() as session:
         asked = asked_with(session, claim, model.weights_sha256, answer.key, policy.reverify)

@@ -7,7 +7,7 @@ import pytest
 
 from scheduler.hub.answers import HubFile
 from scheduler.hub.hub import Hub
-from scheduler.planning.linking import NotFollowed, linked_file, links_to_a_log
+from scheduler.planning.linked_logs import NotFollowed, linked_file, links_to_a_log
 from specs.errors import HubAway
 
 HUB = "https://huggingface.co"
