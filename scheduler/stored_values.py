@@ -49,6 +49,14 @@ def scale_of(claim: Claim | type[Claim]) -> ColumnElement[str | None]:
     return type_coerce(claim.rules["scale"].as_string(), String)
 
 
+def read_known(kind: type[T], stored: object) -> T:
+    """As much of a value as this version knows, to be shown: what a later version added to it stays unsaid.
+
+    Nothing is decided by it: `read` reads it whole.
+    """
+    return kind.model_validate(stored, strict=False, extra="ignore")
+
+
 def read(kind: type[T], stored: object, what: str) -> T:
     """A value as a row has it.
 

@@ -38,6 +38,14 @@ def clean(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1].rstrip() + "…"
 
 
+def clean_lines(text: str) -> str:
+    """`text` line by line, each as `clean` leaves it, of at most 1000 characters: a worker's words, for example.
+
+    Those end with what an engine or a spec said.
+    """
+    return "\n".join(clean(line, 1000) for line in text.splitlines())
+
+
 def is_clean(text: str) -> bool:
     """Whether `text` can be an identifier: one line without characters that act, no space at either end."""
     return text == text.strip() and not any(_acts(c) or c in "\u2028\u2029" for c in text)

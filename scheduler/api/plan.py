@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from scheduler.api.problems import NothingToRun, NotPlannedYet, TooManyPlans
-from scheduler.api.shown import shown
 from scheduler.api.turns import Turns
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
@@ -13,7 +12,7 @@ from scheduler.judging.stopping import asks_every_sample
 from scheduler.planning.freshness import waiting_apart
 from scheduler.planning.task_history import earlier_runs, known_samples
 from scheduler.state_machine import ClaimState
-from scheduler.stored_values import OtherVersion
+from scheduler.stored_values import OtherVersion, read_known
 from specs.api_v1.plan import ClaimPlan, PlanCase, SamplesSource
 from specs.judging.forecast import Forecast, Foreseen, forecast
 
@@ -81,7 +80,7 @@ def _in_turn(foreseen: Foreseen, samples: int, who: str) -> Forecast:
 
 def _foreseen(session: Session, claim: Claim) -> Foreseen:
     """As it was when the claim was planned; whether its run asks every sample may be another matter since."""
-    found = shown(Foreseen, claim.foreseen)
+    found = read_known(Foreseen, claim.foreseen)
     run = claim.reproduction
     if run is None:
         return found

@@ -7,10 +7,10 @@ from typing import Any
 
 from scheduler.api.dependencies import Source
 from scheduler.api.next_step import next_step, superseded_step
-from scheduler.api.shown import shown
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.setting_aside import WAITS_FOR
 from scheduler.public_urls import evidence_url
+from scheduler.stored_values import read_known
 from specs.api_v1.badges import BadgeSummary
 from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary
@@ -168,7 +168,7 @@ def attempt_view(attempt: Attempt) -> AttemptView:
 
 def measurement_view(stored: dict[str, Any]) -> MeasurementView:
     """What was measured, less the score of each sample."""
-    found = shown(Measurement, stored)
+    found = read_known(Measurement, stored)
     return MeasurementView(
         scorer=found.scorer,
         score=found.score,
@@ -205,7 +205,7 @@ def how_to_repeat(row: Reproduction, circumstances: Circumstances) -> dict[str, 
 
 def verdict_summary(row: VerdictRow) -> VerdictSummary:
     """What became of a claim."""
-    verdict = shown(Verdict, row.verdict)
+    verdict = read_known(Verdict, row.verdict)
     return VerdictSummary(
         outcome=verdict.outcome,
         reason=verdict.reason,

@@ -12,7 +12,6 @@ from scheduler.database.tables import Attempt, Reproduction
 from scheduler.record import move_reproduction
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from specs.messages import AttemptRef, AttemptsAlive, Report
-from specs.text import clean
 
 ROW_SECONDS = 5.0
 """That reports wait for a row which somebody else holds. Several are taken in together, one group after the other, and
@@ -80,8 +79,3 @@ def taken_by(session: Session, current: CurrentAttempt, worker: str) -> None:
 def taken_words(reproduction: Reproduction, worker: str) -> str:
     """The reason of a run that is under way."""
     return f"attempt {reproduction.attempt} taken by {worker}"
-
-
-def shown(detail: str) -> str:
-    """A worker's words, line by line without what acts on a terminal: they end with what an engine or a spec said."""
-    return "\n".join(clean(line, 1000) for line in detail.splitlines())

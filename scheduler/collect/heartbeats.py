@@ -14,7 +14,6 @@ from scheduler.collect.current_attempts import (
     current_attempts,
     free_of,
     is_current,
-    shown,
     taken_by,
     taken_words,
 )
@@ -25,7 +24,7 @@ from scheduler.record import MAX_REASON_CHARS
 from specs.messages import AttemptRef, AttemptsAlive, Progress, Stage
 from specs.policy.rules import Policy
 from specs.policy.run import RunRules
-from specs.text import clean
+from specs.text import clean, clean_lines
 
 HEARTBEATS = 3
 """In a lease, at least: as policy has to have it (`RunRules`)."""
@@ -95,4 +94,4 @@ def _renew(
         attempt.samples_done, attempt.samples_total = progress.samples_done, progress.samples_total
         attempt.score = progress.score
     if progress.log_tail is not None:
-        attempt.detail = shown(progress.log_tail)
+        attempt.detail = clean_lines(progress.log_tail)

@@ -17,7 +17,6 @@ from scheduler.collect.current_attempts import (
     CurrentAttempt,
     current_attempts,
     is_current,
-    shown,
     taken_by,
 )
 from scheduler.collect.ending import end, end_attempt, hand_back
@@ -37,7 +36,7 @@ from specs.measurement import Evidence, Measurement
 from specs.messages import AttemptOutcome, Report, Stage
 from specs.policy.rules import Policy
 from specs.policy.run import RunRules
-from specs.text import clean
+from specs.text import clean, clean_lines
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
@@ -192,7 +191,7 @@ def _take_in(
         _complete(session, current[run_id], message.measurement, message.evidence, checked, waiting[run_id])
     elif message.outcome is AttemptOutcome.HANDED_BACK:
         resuming.keep(session, reproduction, message.partial)
-        hand_back(session, policy, reproduction, message.worker, shown(message.detail))
+        hand_back(session, policy, reproduction, message.worker, clean_lines(message.detail))
     else:
         resuming.keep(session, reproduction, message.partial)
         end_attempt(
@@ -200,7 +199,7 @@ def _take_in(
             policy,
             reproduction,
             message.outcome,
-            shown(message.detail),
+            clean_lines(message.detail),
             retry_after_seconds=message.retry_after_seconds,
         )
     return reproduction
@@ -246,7 +245,7 @@ def _complete(
     waiting: Sequence[Claim],
 ) -> None:
     reproduction, attempt = current
-    end(attempt, AttemptOutcome.COMPLETED, shown(checked.message.detail))
+    end(attempt, AttemptOutcome.COMPLETED, clean_lines(checked.message.detail))
     # The last heartbeat is older than the end of the run.
     attempt.samples_done, attempt.samples_total = len(measurement.sample_ids), measurement.population
     attempt.score = measurement.score

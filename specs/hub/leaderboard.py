@@ -15,7 +15,7 @@ from pydantic import AliasPath, BaseModel, BeforeValidator, ConfigDict, Field, V
 
 from specs.errors import SubmissionError
 from specs.hub.eval_results import ResultEntry, is_result_path, read_entry
-from specs.hub.result_fields import ScoreValue, error_sentence, refuse, shown, warn
+from specs.hub.result_fields import ScoreValue, error_sentence, quoted, refuse, warn
 from specs.hub.submission import SubmissionStatus, status_of
 from specs.ids import is_repo_id
 from specs.text import clean
@@ -25,13 +25,13 @@ MAX_TEXT_CHARS = 2000
 
 def _model_id(value: object) -> str:
     if not isinstance(value, str) or not is_repo_id(value):
-        raise refuse("must be the id of a model on the Hub, not {value}", value=shown(value))
+        raise refuse("must be the id of a model on the Hub, not {value}", value=quoted(value))
     return value
 
 
 def _filename(value: object, info: ValidationInfo) -> str | None:
     if not isinstance(value, str) or not is_result_path(value):
-        warn(info, f"filename: {shown(value)} is no file of .eval_results/, so the claim must be searched for")
+        warn(info, f"filename: {quoted(value)} is no file of .eval_results/, so the claim must be searched for")
         return None
     return value
 
@@ -125,9 +125,9 @@ def _items(data: object) -> list[Any]:
     if isinstance(data, list):
         return data
     if isinstance(data, dict):
-        says = f": it says {shown(data['error'])}" if "error" in data else ""
+        says = f": it says {quoted(data['error'])}" if "error" in data else ""
         raise SubmissionError(f"the answer is an object, not a list of entries{says}")
-    raise SubmissionError(f"the answer is not a list of entries but {shown(data)}")
+    raise SubmissionError(f"the answer is not a list of entries but {quoted(data)}")
 
 
 def _leaderboard_entry(index: int, item: object) -> LeaderboardEntry:

@@ -41,7 +41,7 @@ def warn(info: ValidationInfo, sentence: str) -> None:
         info.context.append(sentence)
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """`value` as it may stand in a message."""
     return clean(repr(value), 60)
 
@@ -53,14 +53,14 @@ def as_text(value: object, info: ValidationInfo, name: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         warn(info, f"{name}: YAML reads {value} as a number; it was taken as the text '{value}': put it in quotes")
         return str(value)
-    raise refuse("must be text, not {value}; put it in quotes", value=shown(value))
+    raise refuse("must be text, not {value}; put it in quotes", value=quoted(value))
 
 
 def _dataset_id(value: object, info: ValidationInfo) -> str:
     if not isinstance(value, str):
-        raise refuse("must be the id of a dataset on the Hub, not {value}", value=shown(value))
+        raise refuse("must be the id of a dataset on the Hub, not {value}", value=quoted(value))
     if not is_repo_id(value):
-        raise refuse("{value} is not the id of a dataset on the Hub (owner/name)", value=shown(value))
+        raise refuse("{value} is not the id of a dataset on the Hub (owner/name)", value=quoted(value))
     if not has_namespace(value):
         warn(info, f"dataset.id: '{value}' has no namespace; write owner/{value}, or the Hub may find another dataset")
     return value
@@ -76,7 +76,7 @@ def _task_id(value: object, info: ValidationInfo) -> str:
 def _revision(value: object, info: ValidationInfo) -> str | None:
     text = as_text(value, info, "dataset.revision")
     if _PLACEHOLDER.fullmatch(text) or not _REVISION.fullmatch(text) or ".." in text:
-        warn(info, f"dataset.revision: {shown(text)} is not a revision and is left out; give the commit hash")
+        warn(info, f"dataset.revision: {quoted(text)} is not a revision and is left out; give the commit hash")
         return None
     if not _COMMIT.fullmatch(text):
         warn(info, f"dataset.revision: '{text}' is not a commit hash and may move; give the commit hash")
@@ -86,13 +86,13 @@ def _revision(value: object, info: ValidationInfo) -> str | None:
 def _value(value: object, info: ValidationInfo) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         hint = "; remove the quotes" if isinstance(value, str) and _is_number(value) else ""
-        raise refuse("must be a plain number, not {value}{hint}", value=shown(value), hint=hint)
+        raise refuse("must be a plain number, not {value}{hint}", value=quoted(value), hint=hint)
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise refuse("must be a finite number, not {value}", value=shown(value))
+        raise refuse("must be a finite number, not {value}", value=quoted(value))
     if not 0 <= number <= 100:
         warn(info, f"value: {number:g} is neither a fraction nor a percentage; say in the notes what it measures")
     return number
@@ -112,7 +112,7 @@ def _date(value: object, info: ValidationInfo) -> str | None:
     try:
         datetime.datetime.fromisoformat(text)
     except ValueError:
-        warn(info, f"date: {shown(text)} is not an ISO 8601 date such as 2026-01-31 and is left out")
+        warn(info, f"date: {quoted(text)} is not an ISO 8601 date such as 2026-01-31 and is left out")
         return None
     return text
 
@@ -130,7 +130,7 @@ def _is_web_address(value: object) -> bool:
 
 def _url(value: object) -> object:
     if not _is_web_address(value):
-        raise refuse("must be one web address (https://…) without spaces, not {value}", value=shown(value))
+        raise refuse("must be one web address (https://…) without spaces, not {value}", value=quoted(value))
     return value
 
 

@@ -20,8 +20,8 @@ from specs.hub.result_fields import (
     TaskId,
     VerifyToken,
     WebAddress,
+    quoted,
     refuse,
-    shown,
     warn,
 )
 from specs.model import Contract
@@ -34,7 +34,7 @@ class _Section(Contract):
     @classmethod
     def _known_keys(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
-            raise refuse("must be a mapping with {keys}, not {value}", keys=cls._keys(), value=shown(data))
+            raise refuse("must be a mapping with {keys}, not {value}", keys=cls._keys(), value=quoted(data))
         known: dict[str, object] = {}
         for key, value in data.items():
             if value is None:
@@ -45,7 +45,7 @@ class _Section(Contract):
             elif isinstance(key, str) and key in {field.alias or name for name, field in cls.model_fields.items()}:
                 known[key] = value
             else:
-                warn(info, f"{shown(key)} is not a key of the format and is left out")
+                warn(info, f"{quoted(key)} is not a key of the format and is left out")
         return known
 
     @classmethod

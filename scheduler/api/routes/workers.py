@@ -10,11 +10,11 @@ from scheduler.api import pages
 from scheduler.api.dependencies import Reading, TheSource
 from scheduler.api.pool_loads import pool_loads
 from scheduler.api.problems import BadCursor
-from scheduler.api.shown import shown
 from scheduler.collect import workforce
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.dispatch.workers_wanted import workers_wanted
 from scheduler.state_machine import ReproductionState
+from scheduler.stored_values import read_known
 from specs.api_v1.views import Page
 from specs.api_v1.workers import DeviceMemoryView, GpuHealthView, PoolView, WorkerStateName, WorkerView
 from specs.messages import DeviceMemory, Stage, WorkerState
@@ -141,7 +141,7 @@ def _view(row: Worker, running: tuple[str, int] | None) -> WorkerView:
             "since": row.since,
             "seen_at": row.seen_at,
             "hardware": row.hardware,
-            "memory": [_memory(shown(DeviceMemory, each)) for each in row.memory],
+            "memory": [_memory(read_known(DeviceMemory, each)) for each in row.memory],
             "engine": row.engine,
             "reproduction_id": running[0] if running else None,
             "attempt": running[1] if running else None,
