@@ -15,11 +15,11 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import Field, ValidationError
 
+from specs.contract import Contract
 from specs.errors import TokenError
 from specs.judging.scale import as_proportion
 from specs.judging.verdict import Interval
 from specs.measurement import CommitId, Proportion, Sha256
-from specs.model import Contract
 from specs.text import clean
 
 ALGORITHM = "EdDSA"

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from specs.contract import Contract
 from specs.epochs import MAX_EPOCHS
-from specs.model import Contract
 from specs.policy.generation import EffectiveGeneration
 from specs.text import is_clean
 

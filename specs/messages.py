@@ -12,11 +12,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from specs import queues
+from specs.contract import Contract
 from specs.engines.gpu_health import GpuHealth
 from specs.errors import MessageError
 from specs.judging.stopping import Stopping
 from specs.measurement import CommitId, Evidence, Measurement, Moment, PartialLog, Sha256
-from specs.model import Contract
 from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
 from specs.policy.judges import JudgeEndpoint

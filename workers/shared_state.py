@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from pydantic import Field, ValidationError
 
+from specs.contract import Contract
 from specs.messages import ModelRef
-from specs.model import Contract
 from specs.processes.atomic_write import write_atomically
 
 

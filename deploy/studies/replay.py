@@ -12,13 +12,13 @@ import pyarrow
 import pyarrow.parquet
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.errors import SubmissionError
 from specs.judging.band import Floats
 from specs.judging.history import from_earlier_runs, from_same_claim
 from specs.judging.sequential import Decision, SequentialDecider, full_run_decision
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
 from specs.measurement import SampleId, Scores
-from specs.model import Contract
 from specs.policy.verification import VerificationRules
 
 Mode = Literal["plain", "history", "paired"]

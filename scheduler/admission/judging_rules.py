@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from specs.model import Contract
+from specs.contract import Contract
 from specs.policy.verification import Scale
 
 

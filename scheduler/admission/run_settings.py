@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from specs.model import Contract
+from specs.contract import Contract
 from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
 from specs.policy.judges import JudgeEndpoint

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from specs.model import Contract
+from specs.contract import Contract
 
 
 class Throttle(StrEnum):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.config_values import (
     MAX_CONTEXT_TOKENS,
     MAX_HEADS,
@@ -18,7 +19,6 @@ from specs.engines.config_values import (
     name,
     number,
 )
-from specs.model import Contract
 
 _KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
 # Whose keys and values vLLM keeps as one latent vector (`is_deepseek_mla`), if the config has a kv_lora_rank.

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.config_values import MAX_HEADS, MAX_LAYERS, MAX_LISTED, MAX_WIDTH, ModelConfigError, name, number
 from specs.engines.model_cache import CacheLayers, cache_layers, head_width, is_latent, kv_heads_of
 from specs.engines.model_context import context_tokens, longest_tokens, named_lengths
@@ -21,7 +22,6 @@ from specs.engines.model_defaults import defaults_of
 from specs.engines.model_experts import Experts, read_experts
 from specs.engines.model_quantization import QUANTIZATION_FILE, Quantization, read_quantization
 from specs.engines.model_states import States, read_layers
-from specs.model import Contract
 from specs.text import clean
 
 READING = 3

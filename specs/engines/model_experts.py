@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.config_values import side
-from specs.model import Contract
 
 MAX_EXPERTS = 100_000
 

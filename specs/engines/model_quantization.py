@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.quantization_methods import UNNAMED, normal_name
-from specs.model import Contract
 from specs.text import clean
 
 QUANTIZATION_FILE = "hf_quant_config.json"

@@ -12,9 +12,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.model_config import ModelConfig
 from specs.engines.model_weights import EngineDtype, bytes_in_memory
-from specs.model import Contract
 
 WEIGHTS_OVERHEAD = 1.2
 """Bytes in memory for each byte of weights on a CPU, and anywhere if nothing is known of a model but its files."""

@@ -14,8 +14,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.config_values import side
-from specs.model import Contract
 
 # By the keys of each in its config: heads, their width, groups, state and convolution. In others they may mean nothing.
 _GRANITE = ("mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv")

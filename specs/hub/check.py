@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from specs.contract import Contract
 from specs.errors import SubmissionError
 from specs.hub import eval_results, eval_yaml, known_benchmarks
 from specs.hub.file_kind import SUFFIXES, Kind, kind_of, likely_kind
@@ -14,7 +15,6 @@ from specs.hub.leaderboard import parse_leaderboard, parse_model_eval_results
 from specs.hub.reproducibility import warnings_for
 from specs.hub.submission import SubmissionStatus, status_of
 from specs.hub.task_spec import SpecStatus, TaskSpec
-from specs.model import Contract
 
 # A leaderboard of ten thousand models.
 MAX_JSON_BYTES = 8 * 1024 * 1024

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from specs.bounded_yaml import load
+from specs.contract import Contract
 from specs.errors import YamlError
 from specs.hub.result_fields import error_sentence
 from specs.hub.result_item import ResultItem
 from specs.hub.submission import SubmissionStatus, status_of
-from specs.model import Contract
 from specs.text import clean, is_clean
 
 HEAD_REFS = ("main", "refs/heads/main")

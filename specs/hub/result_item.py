@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, RootModel, ValidationInfo, model_validator
 
+from specs.contract import Contract
 from specs.hub.result_fields import (
     DatasetId,
     IsoDate,
@@ -24,7 +25,6 @@ from specs.hub.result_fields import (
     refuse,
     warn,
 )
-from specs.model import Contract
 
 
 class _Section(Contract):

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.epochs import MEAN
 from specs.judging.band import EDGE
 from specs.judging.power import LOOKS_APART, Expected, simulated
@@ -30,7 +31,6 @@ from specs.judging.stopping_rule import StoppingRule
 from specs.judging.tolerance import NORMAL_95, NORMAL_99
 from specs.judging.verdict import Outcome
 from specs.measurement import Proportion
-from specs.model import Contract
 from specs.policy.verification import Mode
 
 OFF_BY = (0.0, 0.02, 0.05, 0.10, 0.20)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.judging import band
 from specs.judging.band import Floats, Hypotheses, hypotheses, stack
 from specs.judging.betting import Bettor, Places
@@ -18,7 +19,6 @@ from specs.judging.counting import Counts
 from specs.judging.stopping_rule import ClaimedScore, StoppingRule
 from specs.judging.verdict import Interval
 from specs.measurement import Proportion
-from specs.model import Contract
 
 SHOWN = 0.01
 """Part of alpha spent on the interval that is shown; the rest decides."""

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.epochs import MEAN, answers_averaged
 from specs.judging.scale import points
 from specs.judging.stopping_rule import ClaimedScore, Predictor, StoppingRule
@@ -25,7 +26,6 @@ from specs.judging.tolerance import (
     rounding_of,
 )
 from specs.measurement import Proportion, Sha256
-from specs.model import Contract
 
 
 class JudgedClaim(Contract):

@@ -6,9 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from specs.contract import Contract
 from specs.judging.packed import PackedProportions
 from specs.measurement import Proportion
-from specs.model import Contract
 
 
 class ClaimedScore(Contract):

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.measurement import Proportion, Sha256
-from specs.model import Contract
 
 
 class Outcome(StrEnum):

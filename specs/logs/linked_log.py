@@ -10,13 +10,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.judging.decision import population_of
 from specs.judging.packed import PackedProportions
 from specs.judging.stopping import Stopping, is_guided_by
 from specs.judging.suspicion import NOISE, is_suspicious, noise_of_sampled
 from specs.judging.verdict import LinkedLogUse
 from specs.measurement import Measurement, Sha256
-from specs.model import Contract
 
 
 class LinkedLog(Contract):

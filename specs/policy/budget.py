@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from specs.model import Contract
+from specs.contract import Contract
 
 GpuSeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Seconds times GPUs; on a CPU pool, seconds of one worker."""

@@ -27,7 +27,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from specs.model import Contract
+from specs.contract import Contract
 from specs.policy.budget import GpuSeconds
 
 START_SECONDS = 60.0

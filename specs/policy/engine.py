@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.engines.model_weights import EngineDtype
-from specs.model import Contract
 from specs.policy.switched_off import Off
 from specs.validation_errors import must_be
 

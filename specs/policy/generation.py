@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from specs.model import Contract
+from specs.contract import Contract
 
 SamplingSource = Literal["spec", "policy", "generation_config", "vllm_default"]
 

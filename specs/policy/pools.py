@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from specs.contract import Contract
 from specs.engines.batch_invariance import LEAST_CAPABILITY
-from specs.model import Contract
 from specs.queues import pool_queue
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from specs.model import Contract
+from specs.contract import Contract
 from specs.policy.switched_off import Off
 
 Proof = Literal["verify_token", "source"]

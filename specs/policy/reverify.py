@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from specs.model import Contract
+from specs.contract import Contract
 from specs.version_order import is_version
 
 

@@ -12,9 +12,9 @@ import rfc8785
 from pydantic import Field, ValidationError, model_validator
 
 from specs.bounded_yaml import load
+from specs.contract import Contract
 from specs.engines.batch_invariance import LEAST_CAPABILITY
 from specs.errors import PolicyError, YamlError
-from specs.model import Contract
 from specs.policy.budget import BudgetRules
 from specs.policy.engine import MODEL_ENGINE_RULES, EngineRules, ModelOrNamespace, ModelRules
 from specs.policy.generation import GenerationSettings

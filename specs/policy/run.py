@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from specs.model import Contract
+from specs.contract import Contract
 
 
 class RunRules(Contract):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.epochs import MAX_EPOCHS
-from specs.model import Contract
 from specs.policy.generation import GenerationSettings
 from specs.validation_errors import must_be
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from specs.model import Contract
+from specs.contract import Contract
 from specs.validation_errors import must_be
 
 

@@ -27,7 +27,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from specs.model import Contract
+from specs.contract import Contract
 from workers.processes import guard
 
 SOCKET = "fork.sock"

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from specs.contract import Contract
 from specs.measurement import Measurement, Proportion, Sha256
 from specs.messages import AttemptOutcome, ModelRef, Order
-from specs.model import Contract
 from specs.policy.generation import EffectiveGeneration
 
 REQUEST_FILE = "order.json"
