@@ -18,7 +18,7 @@ from scheduler.messaging.broker import tell_to_drop, tell_to_fetch
 from scheduler.requests import requesting
 from scheduler.requests.intervening import DROP
 from scheduler.requests.requesting import LOOK_AT_WANTED
-from scheduler.watch import announced, announcing
+from scheduler.watch import announced_repos, announcements
 from specs.errors import HubAway
 from specs.messages import AttemptRef, FetchAhead
 
@@ -78,7 +78,7 @@ def look_at_wanted(self: Any, _body: dict[str, Any]) -> None:  # a bound Celery 
         raise self.retry(countdown=delay)
 
 
-@process.app.task(name=announcing.LOOK_AT_REPO)
+@process.app.task(name=announcements.LOOK_AT_REPO)
 def look_at_repo(body: dict[str, Any]) -> None:
     """Look at one repo that the Hub says has changed."""
     try:
@@ -90,6 +90,6 @@ def look_at_repo(body: dict[str, Any]) -> None:
     farm = process.farm()
     with looking_at_hub(farm.database) as mine:
         if mine:
-            announced.look(farm.database, farm.hub, repo_type, repo_id)
+            announced_repos.look(farm.database, farm.hub, repo_type, repo_id)
         else:
-            announced.put_off(farm.database, repo_type, repo_id)
+            announced_repos.put_off(farm.database, repo_type, repo_id)

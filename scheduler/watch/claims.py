@@ -17,7 +17,7 @@ from scheduler.database.tables import Claim, Model, ResultFile, now
 from scheduler.record import MAX_REASON_CHARS, add_event, move_claim
 from scheduler.state_machine import ClaimState
 from scheduler.watch import threads
-from scheduler.watch.due import mark_due
+from scheduler.watch.due_models import mark_due
 from specs.hub.eval_results import ResultEntry, SubmittedResult
 from specs.hub.submission import SubmissionStatus
 from specs.text import clean

@@ -12,7 +12,7 @@ from scheduler.database.session import Database
 from scheduler.database.tables import Benchmark
 from scheduler.hub.hub import Hub
 from scheduler.watch import stale_walks
-from scheduler.watch.due import mark_due
+from scheduler.watch.due_models import mark_due
 from specs.hub.leaderboard import LeaderboardRow, parse_leaderboard, written_in_percent
 
 

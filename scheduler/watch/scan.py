@@ -19,7 +19,7 @@ from scheduler.hub.hub_errors import Gone, Moved
 from scheduler.own_faults import OURS
 from scheduler.watch.benchmarks import look_at_benchmarks
 from scheduler.watch.claims import withdraw_all
-from scheduler.watch.due import mark_due
+from scheduler.watch.due_models import mark_due
 from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, HubBusy, NoAccess, SubmissionError

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from scheduler.api.dependencies import Source, TheSource
 from scheduler.hub.answers import RepoType
-from scheduler.watch.announcing import announce
+from scheduler.watch.announcements import announce
 from specs.api_v1.hub import Announced
 from specs.ids import is_repo_id
 from specs.text import clean

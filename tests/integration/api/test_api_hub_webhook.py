@@ -14,8 +14,8 @@ from sqlalchemy import select
 from deploy.localhub.webhooks import Webhook
 from scheduler.database.tables import Claim, Model, OutboxRow
 from scheduler.hub.hub import Hub
-from scheduler.watch import announced
-from scheduler.watch.announcing import LOOK_AT_REPO
+from scheduler.watch import announced_repos
+from scheduler.watch.announcements import LOOK_AT_REPO
 from scheduler.watch.scan import scan
 from specs.policy.watch import WatchRules
 from tests.support.api import RunningApi, running_api
@@ -61,12 +61,12 @@ def test_an_announcement_of_the_real_thing_makes_a_claim_without_a_scan(farm: Ru
 
 def look_at(farm: RunningApi, hub: RunningHub, body: dict[str, Any]) -> None:
     client = Hub(hub.url, None, request_seconds=30)
-    announced.look(farm.rows.database, client, body["repo_type"], body["repo_id"])
+    announced_repos.look(farm.rows.database, client, body["repo_type"], body["repo_id"])
 
 
 def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     # However long four requests take: the next step of the time is years away.
-    monkeypatch.setattr("scheduler.watch.announcing.ONCE_IN_SECONDS", 10**9)
+    monkeypatch.setattr("scheduler.watch.announcements.ONCE_IN_SECONDS", 10**9)
     answers = [announce(farm) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [202] * 4
     assert answers[0].json() == {"looked_at": "acme/tiny", "why": "soon"}
@@ -76,7 +76,7 @@ def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi, monkeypatc
 def test_what_changes_after_that_look_is_read_by_the_next_scan(
     farm: RunningApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scheduler.watch.announcing.ONCE_IN_SECONDS", 10**9)
+    monkeypatch.setattr("scheduler.watch.announcements.ONCE_IN_SECONDS", 10**9)
     with running_hub(tmp_path / "hub") as hub:
         alice = HfApi(endpoint=hub.url, token=hub.local.add_token("alice", orgs=("acme",)))
         alice.create_repo("acme/tiny")
@@ -133,6 +133,6 @@ def test_what_is_no_announcement_is_refused(farm: RunningApi, body: object, stat
 
 def test_what_cannot_be_read_is_left_to_the_next_scan(farm: RunningApi) -> None:
     away = Hub("http://127.0.0.1:9", None, request_seconds=1)
-    announced.look(farm.rows.database, away, "model", "acme/tiny")
+    announced_repos.look(farm.rows.database, away, "model", "acme/tiny")
     with farm.rows.database.reading() as session:
         assert session.get_one(Model, "acme/tiny").looked_at is None

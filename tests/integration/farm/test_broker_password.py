@@ -27,7 +27,7 @@ from scheduler.requests.requesting import LOOK_AT_WANTED
 from scheduler.schedule import COMMENTS, DISPATCH, PLAN, PUBLISH, REAP, REVERIFY, SCAN, SIGN, TELL, TIDY
 from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState
-from scheduler.watch import announcing
+from scheduler.watch import announcements
 from specs.judging.verdict import Outcome
 from specs.measurement import Evidence
 from specs.messages import ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, AttemptOutcome, AttemptRef, ModelRef, Report, TaskRef
@@ -36,7 +36,7 @@ from tests.support.rows import Rows, comparison, measurement
 from tests.support.scheduler import migrated_database
 
 PERIODIC = {SCAN, PLAN, DISPATCH, REAP, SIGN, PUBLISH, TELL, REVERIFY, COMMENTS, TIDY}
-WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK_AT_WANTED, HINT, announcing.LOOK_AT_REPO}
+WITH_A_BODY = {ATTEMPTS_ALIVE, REPORT, WORKER_ALIVE, DROP, LOOK_AT_WANTED, HINT, announcements.LOOK_AT_REPO}
 
 BODIES: tuple[Any, ...] = (
     *(None, [], {}, "x", 1, {"claim_id": None}, {"claim_id": "x" * 10_000}, {"claim_id": ["a"]}, {"claim_id": "a\0b"}),

@@ -15,7 +15,7 @@ from scheduler.hub.answers import BenchmarkHead
 from scheduler.hub.hub_errors import Missing, Moved
 from scheduler.planning.planning_facts import IDS_LOOKED_UP
 from scheduler.state_machine import ClaimState
-from scheduler.watch import announced
+from scheduler.watch import announced_repos
 from specs.errors import HubAway
 from specs.policy.watch import WatchRules
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
@@ -49,7 +49,7 @@ def test_claims_go_with_a_model_that_is_renamed(farm: ControlPlane, model: RepoN
 
 def test_a_rename_that_the_hub_announces_is_followed(farm: ControlPlane, model: RepoName) -> None:
     farm.served.local.move_repo(model, names.model(RENAMED))
-    announced.look(farm.database, farm.hub, "model", MODEL)
+    announced_repos.look(farm.database, farm.hub, "model", MODEL)
     assert states(farm) == [(MODEL, ClaimState.WITHDRAWN)]
     farm.scan(WatchRules(benchmarks=()))
     assert states(farm) == [(MODEL, ClaimState.WITHDRAWN), (RENAMED, ClaimState.SUBMITTED)]

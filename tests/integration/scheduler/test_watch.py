@@ -13,7 +13,7 @@ from scheduler.database.tables import Model, StaleWalk
 from scheduler.hub.answers import PullRequestHead
 from scheduler.state_machine import ClaimState
 from scheduler.watch import claims, result_files
-from scheduler.watch.announced import put_off
+from scheduler.watch.announced_repos import put_off
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed

@@ -24,7 +24,7 @@ from scheduler.hub.hub_errors import Gone, Missing
 from scheduler.metrics import collector
 from scheduler.planning.planning_facts import UNLISTED_FOR
 from scheduler.state_machine import ClaimState
-from scheduler.watch import announced
+from scheduler.watch import announced_repos
 from specs.errors import HubAway, HubBusy, NoAccess
 from specs.hub import eval_results
 from specs.policy.rules import Policy
@@ -165,7 +165,7 @@ def test_a_benchmark_that_is_listed_no_more_is_watched_no_more(farm: ControlPlan
     assert claim.state == ClaimState.BLOCKED
     assert claim.reason.startswith(f"waits for {BENCHMARK} to be listed again")
     farm.served.requests.clear()
-    announced.look(farm.database, farm.hub, "dataset", BENCHMARK)
+    announced_repos.look(farm.database, farm.hub, "dataset", BENCHMARK)
     assert farm.served.requests == [], "announcing it does not make it watched"
     with farm.database.transaction() as session:
         row = session.get_one(Benchmark, BENCHMARK)
@@ -235,7 +235,7 @@ def test_a_claim_that_the_hub_announces_before_the_list_has_its_benchmark_waits_
     farm.scan()
     add_benchmark(hub, BENCHMARK)
     submit(hub, add_model(hub, MODEL), entry(BENCHMARK, 79.5))
-    announced.look(farm.database, farm.hub, "model", MODEL)
+    announced_repos.look(farm.database, farm.hub, "model", MODEL)
     farm.plan()
     (claim,) = farm.claims()
     assert claim.state == ClaimState.SUBMITTED
@@ -355,7 +355,7 @@ def test_an_announced_model_over_which_the_database_gave_up_is_looked_at_by_the_
     submit(farm.served.local, model, entry(BENCHMARK, 80.5))
     with monkeypatch.context() as patched:
         patched.setattr("scheduler.watch.models.read_changed", in_a_circle)
-        announced.look(farm.database, farm.hub, "model", MODEL)
+        announced_repos.look(farm.database, farm.hub, "model", MODEL)
     farm.scan()
     assert states(farm)[-1] == ("main", 80.5, ClaimState.SUBMITTED)
 

@@ -11,7 +11,7 @@ from scheduler.database.tables import OutboxRow
 from scheduler.hub.answers import RepoType
 from scheduler.messaging import outbox
 from scheduler.record import add_event
-from scheduler.watch.due import mark_due
+from scheduler.watch.due_models import mark_due
 from specs.messages import CONTROL_QUEUE
 
 LOOK_AT_REPO = "scheduler.look_at_repo"

@@ -15,7 +15,7 @@ from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Gone, Moved
 from scheduler.watch.benchmarks import look_at_benchmark
 from scheduler.watch.claims import withdraw_all
-from scheduler.watch.due import mark_due
+from scheduler.watch.due_models import mark_due
 from scheduler.watch.leaderboards import look_at_leaderboard
 from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess, SubmissionError
