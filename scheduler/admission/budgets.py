@@ -1,8 +1,8 @@
 """Whether the operator's budget has room for a new reproduction.
 
 What counts on a day (UTC) is what was planned on it: the estimate of each reproduction, and what it took once it is
-complete, of which its engine's start stays an estimate. It counts for the claim that caused it; claims that join it
-cost nothing, but for one by which it comes to ask every sample: from then on it counts for that one. One that failed,
+complete, of which its engine's start stays an estimate. It counts for the claim that caused it. Claims that join are
+free, except one that turns it into a full run: that claim is then charged for all of it. A reproduction that failed,
 or was cancelled after it was sent, counts as its estimate, or as what its attempts held GPUs for where that is more.
 One that was cancelled before it was ever sent counts nothing, nor does one that a repo was closed to before it had an
 engine.

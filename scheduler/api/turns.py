@@ -14,7 +14,7 @@ WAIT_SECONDS = 3.0
 
 
 class Turns:
-    """Whoever asks for one after another keeps a core at most from everybody else, and no place to wait but one."""
+    """One caller computes at a time; each caller holds one place in the line at most."""
 
     def __init__(self, busy: type[Busy], told: str) -> None:
         """`told` says in the `busy` of those who are to come back what others are told meanwhile."""

@@ -52,9 +52,8 @@ UNDER_WAY = timedelta(minutes=2)
 """A mismatch that was being decided when a badge was kept, neither seeing the other, is decided by then."""
 
 LEFT_BEHIND = timedelta(days=1)
-"""Badges that a process looks through when it begins, for one that was outdone just when it was kept. The process that
-kept it looks for that in the same breath, so only the badges of one that was killed just then are left behind, and
-another process is there long before a day is over. All badges, of which there are more every day, were looked at."""
+"""How far back a starting process looks for badges that a mismatch overtook while they were stored. Only a process
+killed at that moment leaves one, and the next is there long before a day is over."""
 
 _WITH_VERDICT = (
     select(Claim)

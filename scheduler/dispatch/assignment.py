@@ -131,8 +131,8 @@ class Assignment:
     """That the engine is taken to need to come up."""
 
     limit: Turn | None
-    """Of others that wait for a worker, whose turn is first: nobody goes along whose turn is after that. None where
-    nobody else waits."""
+    """The last turn that goes before the others that still wait for a worker. Nothing with a later one may join this
+    batch. None where nobody else waits."""
 
     spare: bool
     """Whether a worker is idle still, for what does not go along."""

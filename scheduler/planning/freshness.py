@@ -120,7 +120,7 @@ class Try(NamedTuple):
 
 
 class Of(NamedTuple):
-    """What the author of a model or a benchmark may change for a run to have another key."""
+    """The versions that a run is pinned to, weights and dataset commit. A new one of either gives a new run key."""
 
     weights_sha256: str | None
     dataset_revision: str | None
@@ -129,9 +129,9 @@ class Of(NamedTuple):
 def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules) -> Asked:
     """How new a claim's run has to be, which counts as asked together with what was asked within policy's cooldown.
 
-    By the run's key: with other notes, in another file, or a billionth higher it would be run just so, and each fresh
-    run is another draw of the model's answers. But what was asked on a pull request, which anybody may open, is not
-    asked of the author's entry. Runs on an engine that policy holds for too old are left out.
+    Requests are grouped by run key. Otherwise a changed note, file or last digit would buy another run, and so another
+    draw of answers. But what was asked on a pull request, which anybody may open, is not asked of the author's entry.
+    Runs on an engine that policy holds for too old are left out.
     """
     if claim.fresh_after is None:
         return Asked(None)

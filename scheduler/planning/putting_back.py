@@ -182,7 +182,7 @@ def _of_same_score(
 
 
 def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
-    """Have a new run ask what a cancelled one was to ask, in its order: whoever had that cancelled gains little.
+    """Give the replacement of a cancelled run the same seed and stopping rule, so that cancelling gains little.
 
     The answers may differ even so, and its score so far is on view. So it is the last: `goes_to_its_end`.
     """

@@ -1,4 +1,4 @@
-"""Whose a token is that an entry carries, by what it says of itself: no keys but the farm's own are known here."""
+"""Whether an entry's token is another issuer's, by its own unverified words: the farm knows no keys but its own."""
 
 from __future__ import annotations
 
