@@ -257,7 +257,7 @@ class Simulation:
 
 
 def _answering(runs: Sequence[Run], claim: Submission) -> Run | None:
-    """The run of a task of a model that answers one more claim, if any; scheduler/planning/freshness.py."""
+    """The run of a task of a model that answers one more claim, if any; scheduler/planning/joinable_runs.py."""
     found = []
     for run in reversed(runs):
         if run.takes_claims and not (claim.anew and run.samples is not None):

@@ -63,7 +63,7 @@ class Run:
 
     @property
     def takes_claims(self) -> bool:
-        """Whether more claims may share it, as scheduler/planning/freshness.py has it."""
+        """Whether more claims may share it, as scheduler/planning/joinable_runs.py has it."""
         is_open = (self.samples is None or self.every_sample) and not self.ended and not self.came_to_nothing
         return self.is_complete or is_open
 

@@ -9,7 +9,7 @@ from scheduler.api.turns import Turns
 from scheduler.database.tables import Claim
 from scheduler.judging.history import EARLIER_RUNS, EarlierRuns
 from scheduler.judging.stopping import asks_every_sample
-from scheduler.planning.freshness import waiting_apart
+from scheduler.planning.joinable_runs import waiting_apart
 from scheduler.planning.task_history import earlier_runs, known_samples
 from scheduler.state_machine import ClaimState
 from scheduler.stored_values import OtherVersion, read_known

@@ -10,7 +10,8 @@ from scheduler.admission.admission import Admitted, Blocked, Refused, admit, for
 from scheduler.admission.facts import BenchmarkFacts, ClaimFacts, ModelFacts
 from scheduler.database.session import Database
 from scheduler.database.tables import UNREADABLE, Claim, Model, now
-from scheduler.planning.freshness import asked_with, is_shared
+from scheduler.planning.freshness import asked_with
+from scheduler.planning.joinable_runs import has_joinable
 from scheduler.planning.linked_logs import LinkedLogs
 from scheduler.planning.planning_facts import PlanningFacts, SharedAssessment
 from scheduler.planning.task_history import KnownSamples
@@ -199,5 +200,5 @@ def _is_held(
         return False
     with database.reading() as session:
         asked = asked_with(session, claim, model.weights_sha256, answer.key, policy.reverify)
-        needs_run = not is_shared(session, answer.key, asked.since)
+        needs_run = not has_joinable(session, answer.key, asked.since)
         return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None

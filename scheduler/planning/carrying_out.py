@@ -20,7 +20,8 @@ from scheduler.database.tables import Claim, Model, Reproduction, new_id, now
 from scheduler.judging.comparing import judge_claims
 from scheduler.judging.stopping import are_too_many, asks_every_sample, stopping_of, takes_claims_to_the_end
 from scheduler.planning.assessment import Assessment
-from scheduler.planning.freshness import Asked, Made, Of, Shared, Try, asked_with, made_lately, stop_taking_claims
+from scheduler.planning.freshness import Freshness, Made, Target, Versions, asked_with, made_lately
+from scheduler.planning.joinable_runs import JoinableRuns, stop_taking_claims
 from scheduler.planning.putting_back import (
     AskedAnew,
     Begun,
@@ -78,7 +79,7 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Assessment])
         if anew:
             answers = [each for each in answers if not _is_asked_anew(claims[each.claim_id], each, anew)]
         begun = begun_for(session, [claims[each.claim_id] for each in answers], weights, keys)
-        shared = Shared(session, keys, {each.reproduction_id for each in begun})
+        shared = JoinableRuns(session, keys, {each.reproduction_id for each in begun})
         runs = _Runs(shared, begun, policy.reverify, made_lately(session, by_id, policy.reverify))
         new = [
             made
@@ -105,16 +106,16 @@ def _is_asked_anew(claim: Claim, answer: Assessment, asked: Sequence[AskedAnew])
 class _Runs:
     """The reproductions that may answer the claims of one transaction."""
 
-    shared: Shared
+    shared: JoinableRuns
     begun: Sequence[Begun]
     rules: ReverifyRules
-    made: dict[Try, set[Made]]
+    made: dict[Target, set[Made]]
     """What was planned of late of the claims' models; not what another planner plans just now."""
 
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
 
-    def before(self, claim: Claim, run: Admitted, asked: Asked) -> Reproduction | None:
+    def before(self, claim: Claim, run: Admitted, asked: Freshness) -> Reproduction | None:
         """The one that was begun before and was to decide a claim's score."""
         return run_before(self.shared, self.begun, claim, run, asked.since)
 
@@ -122,19 +123,19 @@ class _Runs:
         """Whether a run of other weights or another revision was planned of late for the same model and task.
 
         Else a file more in the model's repo, or each commit of the benchmark, would be two draws more, the first of
-        them cheap. Where both are the same, `one_was_sent` and `Asked` tell. An entry on main does not pay for what
+        them cheap. Where both are the same, `one_was_sent` and `Freshness` tell. An entry on main does not pay for what
         was claimed on a pull request, which anybody may open.
         """
         revision = answer.benchmark.revision if answer.benchmark is not None else None
-        made = self.made.get(Try(claim.model_id, claim.dataset_id, run.task_id), set())
-        counted = {each.of for each in made if claim.pull_request is not None or not each.community}
-        return run.settings.sample_limit is None and not counted <= {Of(answer.weights_sha256, revision)}
+        made = self.made.get(Target(claim.model_id, claim.dataset_id, run.task_id), set())
+        counted = {each.versions for each in made if claim.pull_request is not None or not each.community}
+        return run.settings.sample_limit is None and not counted <= {Versions(answer.weights_sha256, revision)}
 
     def add(self, new: Reproduction) -> None:
         """One that this transaction makes."""
         self.shared.add(new)
-        this = Try(new.model_id, new.dataset_id, new.task_id)
-        self.made.setdefault(this, set()).add(Made(Of(new.weights_sha256, new.dataset_revision), new.community))
+        this = Target(new.model_id, new.dataset_id, new.task_id)
+        self.made.setdefault(this, set()).add(Made(Versions(new.weights_sha256, new.dataset_revision), new.community))
 
 
 def _carry_out(
@@ -215,7 +216,7 @@ def _wait(
     return budgets.count_as(session, policy.budget, joined, claim, answer.cost_of_all, now())
 
 
-def _are_too_many_with(joined: Reproduction, run: Admitted, shared: Shared) -> bool:
+def _are_too_many_with(joined: Reproduction, run: Admitted, shared: JoinableRuns) -> bool:
     """Whether a run that was not sent out yet has to ask every sample once one more claim waits for it, and not before.
 
     That is decided when it is sent; but it is planned, and counted, as one that a true claim may end early.
@@ -294,7 +295,7 @@ def _new(
     model: Model,
     benchmark: BenchmarkFacts | None,
     run: Admitted,
-    asked: Asked,
+    asked: Freshness,
 ) -> Reproduction:
     if benchmark is None or benchmark.spec is None or benchmark.revision is None or model.revision is None:
         raise ValueError(f"claim {claim.claim_id} was admitted without a pinned spec and model")

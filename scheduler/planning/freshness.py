@@ -1,19 +1,16 @@
-"""Which reproduction may answer a claim, and which are too old for a claim that asks for a fresh one."""
+"""How new a run has to be for a claim that asks for a fresh one, and what was run of late."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from scheduler.admission.judging_rules import JudgingRules
 from scheduler.database.tables import Claim, Reproduction, now
-from scheduler.judging.stopping import MOST_CLAIMS, tested
-from scheduler.state_machine import CAME_TO_NOTHING, ClaimState, ReproductionState
+from scheduler.state_machine import CAME_TO_NOTHING, ReproductionState
 from scheduler.stored_values import version_of
 from specs.judging.staleness import too_old
 from specs.policy.reverify import ReverifyRules
@@ -22,85 +19,7 @@ LOOKED_AT = 20
 """Runs whose versions are compared: each has megabytes, and one before so many others answers little."""
 
 
-class Shared:
-    """The reproductions that may answer the claims of one transaction, by key, each locked until its end.
-
-    Without the lock, one could be sent out between a look and the commit, to answer claims of which this is none.
-    """
-
-    def __init__(self, session: Session, keys: Collection[str], begun: Collection[str] = ()) -> None:
-        """`begun` are ids of further runs of these keys, which answer some claims alone: `putting_back`."""
-        self._session = session
-        self._found: dict[str, list[Reproduction]] = {key: [] for key in keys}
-        self._tested: defaultdict[str, set[object]] = defaultdict(set)
-        self._begun = {row.reproduction_id: row for row in self._hold(keys, begun) if row.reproduction_id in begun}
-
-    def look_again(self, keys: Collection[str]) -> None:
-        """See what others have committed since."""
-        for key in keys:
-            self._found[key] = []
-        self._hold(keys, ())
-
-    def begun(self, reproduction_id: str) -> Reproduction | None:
-        """One of the further runs."""
-        return self._begun.get(reproduction_id)
-
-    def begun_again(self, cancelled: Reproduction) -> Reproduction | None:
-        """The one that was begun again in place of a cancelled one, locked as it is; its seed tells."""
-        # Asked only now that the cancelled one is locked: nobody else can be making another in its place.
-        return self._session.scalar(
-            select(Reproduction)
-            .where(
-                # The first two follow from the key, and have an index.
-                Reproduction.weights_sha256 == cancelled.weights_sha256,
-                Reproduction.dataset_id == cancelled.dataset_id,
-                Reproduction.key == cancelled.key,
-                Reproduction.seed == cancelled.seed,
-                Reproduction.state.not_in(CAME_TO_NOTHING),
-            )
-            .order_by(Reproduction.created_at.desc())
-            .limit(1)
-            .with_for_update()
-        )
-
-    def _hold(self, keys: Collection[str], begun: Collection[str]) -> Sequence[Reproduction]:
-        if not keys:
-            return ()
-        rows = self._session.scalars(_HELD, {"keys": list(keys), "begun": list(begun)}).all()
-        for row in rows:
-            self._found[row.key].append(row)
-        unsent = [row.reproduction_id for row in rows if row.seed is None]
-        for name, *what in map(tuple, _waiting(self._session, unsent)):
-            self._tested[name].add(tuple(what))
-        return rows
-
-    def add(self, reproduction: Reproduction) -> None:
-        """One that this transaction makes. Where it was asked for anew, earlier runs answer no more."""
-        others = [] if reproduction.asked_anew else self._found[reproduction.key]
-        self._found[reproduction.key] = [*others, reproduction]
-
-    def count(self, reproduction: Reproduction, rules: JudgingRules) -> int:
-        """One more claim waits for it, to be judged by these rules. Returns how many do that differ.
-
-        One that never has every sample takes no more of them than it can decide as it goes.
-        """
-        found = self._tested[reproduction.reproduction_id]
-        found.add(tested(rules))
-        settings = reproduction.settings
-        if len(found) >= MOST_CLAIMS and settings["mode"] == "sequential" and settings["sample_limit"] is not None:
-            reproduction.joinable = False
-        return len(found)
-
-    def waiting(self, reproduction: Reproduction, *more: JudgingRules) -> int:
-        """How many claims that differ wait for one that was not sent out yet, with more to be judged by these rules."""
-        return len(self._tested[reproduction.reproduction_id] | {tested(rules) for rules in more})
-
-    def find(self, key: str, since: datetime | None) -> Reproduction | None:
-        """The reproduction of that key that answers one more claim, if any; `since` is as in `Asked`."""
-        return _best(self._found[key], since)
-
-
-class Asked(NamedTuple):
+class Freshness(NamedTuple):
     """How new a run has to be that answers a claim."""
 
     since: datetime | None
@@ -111,7 +30,7 @@ class Asked(NamedTuple):
     """Whether a fresh run was sent out already for what was asked with the claim: another is the second of them."""
 
 
-class Try(NamedTuple):
+class Target(NamedTuple):
     """What a run is a try at."""
 
     model_id: str
@@ -119,14 +38,14 @@ class Try(NamedTuple):
     task_id: str | None
 
 
-class Of(NamedTuple):
+class Versions(NamedTuple):
     """The versions that a run is pinned to, weights and dataset commit. A new one of either gives a new run key."""
 
     weights_sha256: str | None
     dataset_revision: str | None
 
 
-def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules) -> Asked:
+def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: str, rules: ReverifyRules) -> Freshness:
     """How new a claim's run has to be, which counts as asked together with what was asked within policy's cooldown.
 
     Requests are grouped by run key. Otherwise a changed note, file or last digit would buy another run, and so another
@@ -134,7 +53,7 @@ def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: 
     Runs on an engine that policy holds for too old are left out.
     """
     if claim.fresh_after is None:
-        return Asked(None)
+        return Freshness(None)
     since = claim.fresh_after - timedelta(seconds=rules.cooldown_seconds)
     outdated = _outdated(session, weights_sha256, claim.dataset_id, key, since, rules)
     earliest = session.scalar(
@@ -149,7 +68,7 @@ def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: 
     asked_at = claim.fresh_after if earliest is None else min(earliest, claim.fresh_after)
     # Nor does one on an old engine answer what was asked before it was made.
     after_those = max(outdated.values()) + timedelta.resolution if outdated else asked_at
-    return Asked(max(asked_at, after_those), again=earliest is not None)
+    return Freshness(max(asked_at, after_those), again=earliest is not None)
 
 
 def answered_until(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:
@@ -230,40 +149,6 @@ def _outdated(
     }
 
 
-def is_shared(session: Session, key: str, since: datetime | None) -> bool:
-    """Whether there is one now; nothing is locked."""
-    return _best(session.scalars(_ANSWERING, {"keys": [key]}).all(), since) is not None
-
-
-def _best(found: Sequence[Reproduction], since: datetime | None) -> Reproduction | None:
-    fit = [row for row in found if since is None or row.created_at >= since or row.seed is None]
-    # A claim of the same transaction may have closed one since the look.
-    fit = [row for row in fit if row.joinable or row.complete]
-    return max(fit, key=lambda row: (row.complete, row.since), default=None)
-
-
-def waiting_apart(session: Session, reproduction: Reproduction) -> int:
-    """How many claims that differ wait for a run that was not sent out yet."""
-    return len(_waiting(session, [reproduction.reproduction_id])) if reproduction.seed is None else 0
-
-
-def stop_taking_claims(session: Session, key: str, since: datetime) -> None:
-    """Have runs of a key that are too old for a claim take no others either: one at a time does."""
-    # Not one that another planner made since: that one answers this claim too, and the index says so. Nor one that was
-    # not sent out yet: without its seed nothing of its result is fixed.
-    session.execute(
-        update(Reproduction)
-        .where(
-            Reproduction.key == key,
-            Reproduction.joinable,
-            Reproduction.created_at < since,
-            Reproduction.seed.is_not(None),
-        )
-        .values(joinable=False)
-        .execution_options(synchronize_session="fetch")
-    )
-
-
 def was_repeated() -> ColumnElement[bool]:
     """Whether a run of the same key was asked for anew since, and neither failed nor was cancelled unsent.
 
@@ -290,24 +175,24 @@ def _may_tell(run: type[Reproduction]) -> ColumnElement[bool]:
 class Made(NamedTuple):
     """A run that was planned of late."""
 
-    of: Of
+    versions: Versions
     community: bool
     """Whether it was planned for a claim on a pull request, which anybody may open."""
 
 
-def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Try, set[Made]]:
+def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Target, set[Made]]:
     """The runs of some models that were planned within policy's cooldown."""
     since = now() - timedelta(seconds=rules.cooldown_seconds)
-    made: dict[Try, set[Made]] = {}
+    made: dict[Target, set[Made]] = {}
     rows = session.execute(_MADE, {"models": list(models), "since": since})
     for model_id, dataset_id, task_id, weights_sha256, revision, community in rows:
-        found = Made(Of(weights_sha256, revision), community)
-        made.setdefault(Try(model_id, dataset_id, task_id), set()).add(found)
+        found = Made(Versions(weights_sha256, revision), community)
+        made.setdefault(Target(model_id, dataset_id, task_id), set()).add(found)
     return made
 
 
 _MADE = (
-    select(*(getattr(Reproduction, name) for name in (*Try._fields, *Of._fields, "community")))
+    select(*(getattr(Reproduction, name) for name in (*Target._fields, *Versions._fields, "community")))
     .distinct()
     .where(
         Reproduction.model_id.in_(bindparam("models", expanding=True)),
@@ -315,35 +200,3 @@ _MADE = (
         _may_tell(Reproduction),
     )
 )
-
-
-_TAKES_CLAIMS = and_(
-    Reproduction.key.in_(bindparam("keys", expanding=True)),
-    or_(Reproduction.joinable, and_(Reproduction.complete, ~was_repeated())),
-)
-"""Those of some keys that take claims, or ran every sample.
-
-Once a re-verification was run, earlier runs answer no more: an entry that is written anew would get its old verdict
-back from one of them.
-"""
-
-_ANSWERING = select(Reproduction).where(_TAKES_CLAIMS)
-
-_HELD = (
-    select(Reproduction)
-    .where(or_(_TAKES_CLAIMS, Reproduction.reproduction_id.in_(bindparam("begun", expanding=True))))
-    # All who lock several do so in one order, or two could wait for one another.
-    .order_by(Reproduction.reproduction_id)
-    .with_for_update(of=Reproduction)
-)
-
-_WAITING = (
-    select(Claim.reproduction_id, *(Claim.rules[name].as_float() for name in ("claimed", "tolerance", "spread")))
-    .where(Claim.reproduction_id.in_(bindparam("names", expanding=True)), Claim.state == ClaimState.PLANNED)
-    .distinct()
-)
-"""What differs (`tested`) among the claims that wait for each of some runs."""
-
-
-def _waiting(session: Session, names: Sequence[str]) -> Sequence[Row[Any]]:
-    return session.execute(_WAITING, {"names": list(names)}).all() if names else ()

@@ -21,7 +21,8 @@ from sqlalchemy.orm import Session, aliased
 from scheduler.admission.admission import Admitted
 from scheduler.database.tables import Attempt, Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import asks_every_sample, decides, stopping_of
-from scheduler.planning.freshness import Shared, was_repeated
+from scheduler.planning.freshness import was_repeated
+from scheduler.planning.joinable_runs import JoinableRuns
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import Stage
 
@@ -139,19 +140,21 @@ _ASKED_ANEW = (
 
 
 def run_before(
-    shared: Shared, begun: Collection[Begun], claim: Claim, run: Admitted, since: datetime | None
+    shared: JoinableRuns, begun: Collection[Begun], claim: Claim, run: Admitted, since: datetime | None
 ) -> Reproduction | None:
     """The run that was to decide a claim's score, else the cancelled one that was to decide all; None where neither.
 
-    `since` is as in `Asked`.
+    `since` is as in `Freshness`.
     """
     return _of_same_score(shared, begun, claim, run, since) or _cancelled(shared, begun, run, since)
 
 
-def _cancelled(shared: Shared, begun: Collection[Begun], run: Admitted, since: datetime | None) -> Reproduction | None:
+def _cancelled(
+    shared: JoinableRuns, begun: Collection[Begun], run: Admitted, since: datetime | None
+) -> Reproduction | None:
     """The latest that asked every sample, whatever was claimed, and was cancelled; None where it is too old.
 
-    What was begun again in its place takes claims by itself: `Shared.find`.
+    What was begun again in its place takes claims by itself: `JoinableRuns.find`.
     """
     for each in begun:
         found = shared.begun(each.reproduction_id) if each[:2] == (run.key, None) else None
@@ -162,7 +165,7 @@ def _cancelled(shared: Shared, begun: Collection[Begun], run: Admitted, since: d
 
 
 def _of_same_score(
-    shared: Shared, begun: Collection[Begun], claim: Claim, run: Admitted, since: datetime | None
+    shared: JoinableRuns, begun: Collection[Begun], claim: Claim, run: Admitted, since: datetime | None
 ) -> Reproduction | None:
     """The latest that was to decide a claim, or another of the same score; None where it failed, or is too old.
 

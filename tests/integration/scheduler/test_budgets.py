@@ -191,7 +191,7 @@ def test_a_claim_that_joins_a_run_costs_nothing(farm: ControlPlane) -> None:
 def test_claims_that_have_a_run_ask_every_sample_are_held_to_what_that_costs(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch, limits: str
 ) -> None:
-    for module in ("judging.stopping", "planning.freshness"):
+    for module in ("judging.stopping", "planning.joinable_runs"):
         monkeypatch.setattr(f"scheduler.{module}.MOST_CLAIMS", 3)
     add_benchmark(farm.served.local, "acme/sized", card=CARD)
     model = add_model(farm.served.local, "a/one")

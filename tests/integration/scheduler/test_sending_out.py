@@ -18,7 +18,7 @@ from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.messaging import outbox
 from scheduler.planning import planning
-from scheduler.planning.freshness import Shared
+from scheduler.planning.joinable_runs import JoinableRuns
 from scheduler.settings import Settings
 from scheduler.state_machine import ClaimState
 from specs.engine_key import engine_key
@@ -83,9 +83,9 @@ def test_a_planner_that_meets_another_over_one_run_plans_the_other_claims_all_th
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_claims(database, 10)
-    look = Shared.look_again
+    look = JoinableRuns.look_again
 
-    def too_late(self: Shared, keys: list[str]) -> None:
+    def too_late(self: JoinableRuns, keys: list[str]) -> None:
         look(self, keys)
         if len(keys) > 1:
             # The other planner commits the run of one claim after this one's look. (SQLite has one writer at a time,
@@ -105,7 +105,7 @@ def test_a_planner_that_meets_another_over_one_run_plans_the_other_claims_all_th
             )
             self._session.add(other)
 
-    monkeypatch.setattr(Shared, "look_again", too_late)
+    monkeypatch.setattr(JoinableRuns, "look_again", too_late)
     planning.plan(database, HUB, load_policy())
     with database.reading() as session:
         states = session.scalars(select(Claim.state)).all()
@@ -118,7 +118,7 @@ def test_once_a_run_is_asked_for_anew_the_earlier_ones_answer_nobody_else(databa
     rows = Rows(database)
     rows.reproduction(key="k", complete=True, joinable=False)
     with database.transaction() as session:
-        shared = Shared(session, {"k"})
+        shared = JoinableRuns(session, {"k"})
         earlier = shared.find("k", None)
         assert earlier is not None
         assert shared.find("k", now()) is None, "it is older than that"

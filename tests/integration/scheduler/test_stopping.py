@@ -293,7 +293,7 @@ def claims_at_once(farm: ControlPlane, *percents: float) -> list[str | None]:
 
 @pytest.fixture
 def few_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("judging.stopping", "planning.freshness"):
+    for module in ("judging.stopping", "planning.joinable_runs"):
         monkeypatch.setattr(f"scheduler.{module}.MOST_CLAIMS", 3)
 
 
