@@ -15,24 +15,17 @@ from scheduler.badges.attesting import facts_of
 from scheduler.badges.keyring import listed_keys
 from scheduler.badges.publications import is_due, revoked_of
 from scheduler.collect.retrying import retry_delay_seconds
-from scheduler.database.tables import Badge, Claim, now
-from scheduler.database.tables import Publication as Row
+from scheduler.database.tables import Badge, Claim, Publication, now
 from scheduler.farm import Farm
 from scheduler.hub.hub_errors import TokenRefused
 from scheduler.own_faults import OURS
 from scheduler.public_urls import claim_url
+from scheduler.publish.draft import ClaimPlace, Draft, Measured, Published
 from scheduler.publish.earlier_threads import see_to_earlier, thread_of
+from scheduler.publish.own_threads import take_back, written_earlier
 from scheduler.publish.result_file import Source
 from scheduler.publish.text import Mismatch, Ran, body, mismatch_body, title
-from scheduler.publish.writing import (
-    ClaimPlace,
-    Measured,
-    Publication,
-    Published,
-    publish,
-    take_back,
-    written_earlier,
-)
+from scheduler.publish.writing import publish
 from scheduler.record import SCHEDULER, add_event
 from scheduler.watch import threads
 from specs.attestation import Attestation, verify
@@ -65,7 +58,9 @@ class _Again:
 
 def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
     """Write what is due, as long as it `goes_on`; what cannot be written is tried again later, and says why."""
-    query = select(Row.claim_id, Row.due_at).where(is_due(farm.policy.publish)).order_by(Row.due_at)
+    query = (
+        select(Publication.claim_id, Publication.due_at).where(is_due(farm.policy.publish)).order_by(Publication.due_at)
+    )
     with farm.database.reading() as session:
         due = session.execute(query.limit(PUBLISHED_AT_ONCE)).all()
     if not due:
@@ -94,8 +89,8 @@ def publish_due(farm: Farm, goes_on: Callable[[], bool] = lambda: True) -> None:
 
 def _publish(farm: Farm, author: str, claim_id: str) -> Published | _Again:
     try:
-        publication = _publication(farm, claim_id)
-        done = _no_more(farm, author, claim_id) if publication is None else publish(farm.hub, author, publication)
+        draft = _draft(farm, claim_id)
+        done = _no_more(farm, author, claim_id) if draft is None else publish(farm.hub, author, draft)
         see_to_earlier(farm, author, claim_id, done)
         return done
     except HubAway as error:
@@ -134,7 +129,7 @@ def _no_more(farm: Farm, author: str, claim_id: str) -> Published:
     return written_earlier(farm.hub, author, place, claim_id, thread) or withdrawn
 
 
-def _publication(farm: Farm, claim_id: str) -> Publication | None:
+def _draft(farm: Farm, claim_id: str) -> Draft | None:
     """What is to be written; None where nothing may be written any more."""
     rules = farm.policy.publish
     with farm.database.reading() as session:
@@ -161,7 +156,7 @@ def _publication(farm: Farm, claim_id: str) -> Publication | None:
         facts = verify(badge.token, dict(listed_keys(farm.settings, session)))
         # Where policy wants proofs, that thread names the one that is written.
         thread = None if "verified" in rules.verdicts else thread
-        return Publication(
+        return Draft(
             verdict_id=claim_id,
             claim=place,
             # Where the thread takes nothing, what it said is set right beside it, and no proof proposed for that.
@@ -186,8 +181,8 @@ def _gave(farm: Farm, badge_id: str) -> bool:
 
 def _of_a_mismatch(
     place: ClaimPlace, facts: Attestation, ran: Ran, why: Mismatch, claim_id: str, thread: int | None
-) -> Publication:
-    return Publication(
+) -> Draft:
+    return Draft(
         verdict_id=claim_id,
         claim=place,
         # There is no proof to add to the entry.
@@ -222,7 +217,7 @@ def _conclude(farm: Farm, claim_id: str, due_at: datetime | None, result: Publis
     with farm.database.transaction() as session:
         # Locked: whoever revokes it either finds that it is published, or is found here to have been quicker.
         badge = session.get(Badge, claim_id, with_for_update=True)
-        row = session.get_one(Row, claim_id)
+        row = session.get_one(Publication, claim_id)
         row.tries += 1
         row.reason = clean(result.reason, MAX_REASON_CHARS)
         if isinstance(result, _Again):

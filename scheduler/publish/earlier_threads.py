@@ -14,8 +14,9 @@ from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing, TokenRefused, told_apart
 from scheduler.public_urls import claim_url
+from scheduler.publish.draft import Published
+from scheduler.publish.own_threads import STILL_OPEN, own_comments
 from scheduler.publish.text import body_mark, link
-from scheduler.publish.writing import STILL_OPEN, Published, own_comments
 from specs.errors import NoAccess
 from specs.judging.verdict import Outcome
 

@@ -12,8 +12,9 @@ from huggingface_hub import DiscussionComment, HfApi
 
 from deploy.localhub.names import RepoName
 from scheduler.hub.hub import Hub
+from scheduler.publish.draft import ClaimPlace, Draft, Published
 from scheduler.publish.text import body_mark, title_mark
-from scheduler.publish.writing import ClaimPlace, Publication, Published, publish
+from scheduler.publish.writing import publish
 from tests.support.attestations import attestation, signer
 from tests.support.hub_content import add_benchmark, add_model, entry
 from tests.support.localhub import RunningHub, running_hub
@@ -37,9 +38,9 @@ class Site:
     hub: Hub
     owner: HfApi
 
-    def publish(self, publication: Publication, hub: Hub | None = None) -> Published:
+    def publish(self, draft: Draft, hub: Hub | None = None) -> Published:
         """As the farm does."""
-        return publish(hub or self.hub, FARM, publication)
+        return publish(hub or self.hub, FARM, draft)
 
     def threads(self) -> list[tuple[int, str, str, bool]]:
         """Number, author, status and kind of all that was opened."""
@@ -66,7 +67,7 @@ def proposing_site(tmp_path: Path) -> Iterator[Site]:
         yield Site(served, model, hub, HfApi(endpoint=served.url, token=served.local.add_token("smol")))
 
 
-def publication(**changes: Any) -> Publication:
+def publication(**changes: Any) -> Draft:
     """What the farm has to tell of its verdict on the model's claim, but for what is to be otherwise."""
     claim = ClaimPlace(
         model_id=MODEL,
@@ -88,4 +89,4 @@ def publication(**changes: Any) -> Publication:
         "title": f"41.2 on {BENCHMARK} was reproduced {title_mark(VERDICT)}",
         "body": f"The facts.\n\n{body_mark(VERDICT)}",
     }
-    return Publication(**{**facts, **changes})
+    return Draft(**{**facts, **changes})

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.localhub import names
 from deploy.localhub.commits import CommitText
-from scheduler.publish.writing import Measured
+from scheduler.publish.draft import Measured
 from scheduler.watch.contents import content_digest
 from specs.hub.eval_results import parse
 from tests.support.hub_content import entry, submit

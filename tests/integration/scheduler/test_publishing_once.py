@@ -9,8 +9,8 @@ import pytest
 from huggingface_hub import HfApi
 
 from scheduler.hub.hub import Hub
+from scheduler.publish.draft import Draft, Published
 from scheduler.publish.text import body_mark, title_mark
-from scheduler.publish.writing import Publication, Published
 from specs.errors import HubAway
 from tests.support.hub_content import entry, submit
 from tests.support.proposing_site import BENCHMARK, CLAIM, FARM, MODEL, Site, proposing_site, publication
@@ -100,7 +100,7 @@ def test_a_crash_after_writing_is_made_good_by_the_next_try(
 ) -> None:
     submit(site.served.local, site.model, CLAIM)
     with monkeypatch.context() as patched:
-        patched.setattr("scheduler.publish.writing._Desk._made", _interrupt)
+        patched.setattr("scheduler.publish.writing._Writer._made", _interrupt)
         with pytest.raises(CutOffError):
             site.publish(publication(mode=mode))
     assert (site.publish(publication(mode=mode)).kind, len(site.threads())) == ("already", 1)
@@ -130,7 +130,7 @@ def test_of_two_comments_at_once_one_stays(site: Site, monkeypatch: pytest.Monke
     assert len([each for each in site.comments(1) if each.author == FARM]) == 1
 
 
-def _at_once(site: Site, what: Publication, call: str, monkeypatch: pytest.MonkeyPatch) -> list[Published]:
+def _at_once(site: Site, what: Draft, call: str, monkeypatch: pytest.MonkeyPatch) -> list[Published]:
     """Two publishers that both looked before either wrote, and that both wrote before either looked again."""
     meeting = threading.Barrier(2)
     really = getattr(HfApi, call)

@@ -119,7 +119,7 @@ def test_a_badge_that_was_being_published_when_policy_began_to_publish_nothing_w
         claim_id = there.living()[50].claim_id
         with monkeypatch.context() as patched:
             # It has opened the discussion, and dies.
-            patched.setattr("scheduler.publish.writing._Desk._made", _interrupt)
+            patched.setattr("scheduler.publish.writing._Writer._made", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 there.publish()
         (tmp_path / "policy.yaml").write_text("publish: {mode: 'off'}")
