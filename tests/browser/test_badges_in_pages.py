@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, now
+from tests.browser.chromium import ELSEWHERE
 from tests.browser.conftest import ShownFarm
 from tests.browser.opening import opened
 from tests.support.attestations import FACTS, forged, jwks
@@ -51,6 +52,41 @@ def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> No
             row.revoked_at, row.revoked_reason = now(), "the weights were swapped"
         verify(page, token)
         expect(page.get_by_text("the weights were swapped")).to_be_visible()
+
+
+def test_a_token_that_could_not_be_checked_is_not_called_invalid(browser: Browser, farm: ShownFarm) -> None:
+    token = farm.api.json(f"/v1/claims/{farm.claims['verified']}/badge")["token"]
+    could_not = "It could not be checked"
+    with opened(browser, "status of 429", "ERR_FAILED") as page:
+        page.route("**/jwks.json", lambda route: route.fulfill(status=429))
+        page.goto(f"{farm.api.url}/verify")
+        verify(page, token)
+        expect(page.locator("#result .callout.blocked")).to_contain_text(could_not)
+        expect(page.locator("#result")).to_contain_text("it answered 429")
+        page.unroute("**/jwks.json")
+        page.route("**/jwks.json", lambda route: route.abort())
+        page.reload()
+        verify(page, token)
+        expect(page.locator("#result .callout.blocked")).to_contain_text(could_not)
+        page.get_by_text("Use saved keys").click()
+        verify(page, token, "{")
+        expect(page.locator("#result .callout.blocked")).to_contain_text("are not JSON")
+
+
+def test_a_page_over_plain_http_of_another_machine_offers_nothing_that_its_browser_has_not(
+    browser: Browser, farm: ShownFarm
+) -> None:
+    badge = farm.api.json(f"/v1/claims/{farm.claims['verified']}/badge")
+    elsewhere = farm.api.url.replace("127.0.0.1", ELSEWHERE)
+    # That a header counts for nothing there is what the browser's console says.
+    with opened(browser, "origin was untrustworthy") as page:
+        page.goto(elsewhere + farm.pages["claim-verified"])
+        expect(page.locator(".live").first).to_have_text("Live")
+        expect(page.locator(".copy:visible")).to_have_count(0)
+        page.goto(f"{elsewhere}/verify#token={badge['token']}")
+        expect(page.locator("#result .callout.blocked")).to_contain_text("only on pages over HTTPS")
+        page.goto(farm.api.url + farm.pages["claim-verified"])
+        expect(page.locator(".copy:visible")).not_to_have_count(0)
 
 
 def test_an_operator_revokes_a_badge_for_a_reason_and_nobody_else_may(browser: Browser, farm: ShownFarm) -> None:

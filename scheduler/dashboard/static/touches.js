@@ -26,6 +26,8 @@ export function offerTheme() {
 }
 
 export function offerCopies() {
+  // Browsers have none on pages over plain HTTP of another machine.
+  document.documentElement.classList.toggle("no-copies", !navigator.clipboard);
   document.addEventListener("click", async (click) => {
     const button = click.target.closest(".copy");
     if (!button) return;

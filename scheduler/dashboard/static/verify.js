@@ -6,6 +6,7 @@ const CLOSE = 1e-12;
 const MOST_VERSIONS = 40;
 const MOST_CHARS = 2000;
 
+/** The token is not valid. What else goes wrong says nothing of it. */
 class Refused extends Error {}
 
 function headerOf(token, { algorithm, kind, most }) {
@@ -37,7 +38,7 @@ async function keyOf(header, jwks) {
 
 /** Its own figures have to agree, whoever signed them. */
 function checkFigures(said) {
-  if (said.version !== 1) throw new Refused("It is signed, but not an attestation of version 1.");
+  if (said?.version !== 1) throw new Refused("It is signed, but not an attestation of version 1.");
   const { low, high } = said.interval ?? {};
   // What is no number compares in odd ways, and a tolerance of everything makes anything match.
   const proportions = [said.claimed, said.reproduced, said.tolerance, low, high];
@@ -75,7 +76,11 @@ export async function check(token, jwks, rules) {
     throw new Refused("It is signed, but what it says cannot be read.");
   }
   checkFigures(said);
-  return { said, header };
+  try {
+    return { said, header, facts: Object.entries(FACTS).map(([name, of]) => [name, of(said, header)]) };
+  } catch {
+    throw new Refused("It is signed, but what it says cannot be shown.");
+  }
 }
 
 async function allRevoked() {
@@ -134,12 +139,14 @@ const FACTS = {
   Badge: (said) => said.jti,
 };
 
+const PICTURES = { verified: "#shield-check", mismatch: "#x", blocked: "#circle-help" };
+
 function show(place, outcome, title, words, facts) {
   const copy = document.querySelector("#answer").content.cloneNode(true);
   const callout = copy.querySelector(".callout");
   callout.classList.add(outcome);
   const use = callout.querySelector("use");
-  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, outcome === "mismatch" ? "#x" : "#shield-check"));
+  use.setAttribute("href", use.getAttribute("href").replace(/#.*/, PICTURES[outcome]));
   callout.querySelector("strong").textContent = title;
   callout.querySelector("span").textContent = plain(words);
   const list = copy.querySelector("dl");
@@ -158,13 +165,13 @@ async function keysFor(form) {
   const pasted = form.jwks.value.trim();
   if (!pasted) {
     const answer = await fetch("/.well-known/jwks.json");
-    if (!answer.ok) throw new Refused("This farm's keys could not be read.");
+    if (!answer.ok) throw new Error(`This farm's keys could not be read: it answered ${answer.status}. Try again.`);
     return answer.json();
   }
   try {
     return JSON.parse(pasted);
   } catch {
-    throw new Refused("The keys that you pasted are not JSON.");
+    throw new Error("The keys that you pasted are not JSON.");
   }
 }
 
@@ -172,9 +179,12 @@ async function answer(form, place) {
   const token = form.token.value.trim();
   if (!token) return place.replaceChildren();
   try {
-    const { said, header } = await check(token, await keysFor(form), form.dataset);
+    if (!globalThis.crypto?.subtle)
+      throw new Error(
+        "Browsers check signatures only on pages over HTTPS or of the machine itself. On a command line, `reprofarm verify-token` checks it.",
+      );
+    const { said, header, facts } = await check(token, await keysFor(form), form.dataset);
     const { revoked, looked, words } = await revocationOf(said, header);
-    const facts = Object.entries(FACTS).map(([name, of]) => [name, of(said, header)]);
     if (revoked) show(place, "mismatch", "Revoked", `The signature is right, but it no longer counts. ${words}`, facts);
     else if (form.jwks.value.trim())
       // Whoever hands out keys can sign in any name.
@@ -182,8 +192,8 @@ async function answer(form, place) {
     else if (looked) show(place, "verified", "The token is genuine", words, facts);
     else show(place, "blocked", "The token is signed by this farm, and may be revoked", `${words} Try again.`, facts);
   } catch (error) {
-    const words = error instanceof Refused ? error.message : `It could not be checked: ${error.message}`;
-    show(place, "mismatch", "Not a valid token", words, []);
+    if (error instanceof Refused) show(place, "mismatch", "Not a valid token", error.message, []);
+    else show(place, "blocked", "It could not be checked", error.message, []);
   }
 }
 
