@@ -101,6 +101,25 @@ def test_pictures_are_drawn_and_their_numbers_stand_in_a_table(browser: Browser,
         expect(page.locator("#trace tbody tr").last).to_contain_text(reproduced)
 
 
+@pytest.mark.parametrize("tolerance", [0.02, None])
+def test_a_running_claims_picture_has_the_tolerance_that_is_known(
+    browser: Browser, farm: ShownFarm, tolerance: float | None
+) -> None:
+    rules = {"scale": "percent", "scale_source": "leaderboard", "claimed": 0.412, "tolerance": tolerance}
+    claim_id = farm.api.rows.running("acme/half-way", rules=rules)
+    drawn = """async () => {
+        const { charts } = await import("/static/drawing.js");
+        return [...charts.values()].flatMap((chart) => chart.data.datasets.map((each) => each.label));
+    }"""
+    with opened(browser) as page:
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        expect(page.locator("#heard tbody tr")).to_have_count(1)
+        assert page.evaluate(drawn).count("band") == (2 if tolerance else 0)
+        expect(page.locator(".key .swatch.band")).to_have_count(1 if tolerance else 0)
+        said = page.locator("canvas").get_attribute("aria-label") or ""
+        assert ("tolerance" in said) is bool(tolerance)
+
+
 def test_a_picture_for_which_too_many_ask_says_so_and_is_asked_for_again(browser: Browser, farm: ShownFarm) -> None:
     none, away = "No sample was scored.", "The farm did not say how the score closed in"
     with opened(browser, "status of 503") as page:

@@ -5,6 +5,8 @@ import { percent, whole } from "./words.js";
 const OUTCOMES = { verified: "good", mismatch: "bad", inconclusive: "unsure", unsupported: "idle", failed: "fault" };
 const SHAPES = { verified: "circle", mismatch: "rectRot", inconclusive: "triangle" };
 const MOST_LIVE_POINTS = 400;
+/** Shown around a claim, up and down, where its tolerance is not known. */
+const ROOM = 0.016;
 
 const traces = new Map();
 const lives = new Map();
@@ -47,8 +49,10 @@ const flat = (from, to, y) => [
   { x: to, y },
 ];
 
-/** The tolerance band with the claim in it: behind whatever closes in on it. */
+/** The tolerance band with the claim in it: behind whatever closes in on it. Without a tolerance, the claim alone. */
 function band(claimed, tolerance, most) {
+  const claim = { label: "claimed", data: flat(0, most, claimed), borderColor: colour("good"), borderWidth: 1.5, pointRadius: 0 };
+  if (tolerance === null) return [claim];
   const edge = { borderColor: faint("good", 0.65), borderWidth: 1, borderDash: [3, 3], pointRadius: 0 };
   return [
     { ...edge, label: "band", data: flat(0, most, Math.min(1, claimed + tolerance)) },
@@ -59,14 +63,15 @@ function band(claimed, tolerance, most) {
       fill: "-1",
       backgroundColor: faint("good", 0.13),
     },
-    { label: "claimed", data: flat(0, most, claimed), borderColor: colour("good"), borderWidth: 1.5, pointRadius: 0 },
+    claim,
   ];
 }
 
 function closingOptions(points, claimed, tolerance, most) {
   // The first bounds are nearly all there is; the picture is about where they close.
   const settled = points.filter((point) => point.samples >= 0.12 * most);
-  const seen = [claimed - 1.6 * tolerance, claimed + 1.6 * tolerance, ...points.slice(-1).map((point) => point.score)];
+  const room = tolerance === null ? ROOM : 1.6 * tolerance;
+  const seen = [claimed - room, claimed + room, ...points.slice(-1).map((point) => point.score)];
   for (const point of settled) seen.push(point.score, point.low ?? point.score, point.high ?? point.score);
   const [least, highest] = [Math.max(0, Math.min(...seen)), Math.min(1, Math.max(...seen))];
   const title = (items) => `after ${whole(items[0].parsed.x)} samples`;
@@ -199,7 +204,9 @@ function drawLive(canvas) {
   const points = livePoints(canvas.dataset);
   figure.querySelector(".none").hidden = points.length > 0;
   fillTable(canvas, points);
-  const [claimed, tolerance] = [Number(canvas.dataset.claimed), Number(canvas.dataset.tolerance || 0.01)];
+  const claimed = Number(canvas.dataset.claimed);
+  // By policy's default it follows from what is measured, and is known at the end.
+  const tolerance = canvas.dataset.tolerance ? Number(canvas.dataset.tolerance) : null;
   const most = Math.max(10, Math.ceil((points.at(-1)?.samples ?? 0) * 1.25));
   draw(canvas, {
     type: "line",
