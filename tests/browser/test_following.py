@@ -85,6 +85,22 @@ def test_what_happens_while_a_page_is_read_anew_is_shown(browser: Browser, farm:
         expect(page.locator(".top .pill.running")).to_be_visible()
 
 
+def test_the_picture_of_a_run_begins_anew_with_its_next_attempt(browser: Browser, farm: ShownFarm) -> None:
+    claim_id = farm.api.rows.running("begun-again/model")
+    run = farm.api.rows.run_of(claim_id)
+    with opened(browser) as page:
+        page.goto(f"{farm.api.url}/claims/{claim_id}")
+        rows = page.locator("figure .data tbody tr")
+        expect(rows).to_have_text([re.compile("^120")])
+        expect(page.locator(".live").first).to_have_text("Live")
+        farm.api.rows.attempt(run, 3, worker="w2@host", stage="running", samples_done=30, samples_total=300, score=0.9)
+        with farm.api.rows.database.transaction() as session:
+            session.get_one(Reproduction, run).attempt = 3
+        farm.api.rows.event("reproduction", run, "dispatched -> running")
+        expect(page.locator("canvas[data-plot=live]")).to_have_attribute("data-attempt", "3")
+        expect(rows).to_have_text([re.compile("^30")])
+
+
 def test_a_page_tries_again_where_the_farm_could_not_answer(browser: Browser, farm: ShownFarm) -> None:
     claim_id = farm.api.rows.planned("once-refused/model")
     # The browser's console says that the farm was away, which is no fault of the page's.

@@ -113,7 +113,7 @@ def test_a_running_claims_picture_has_the_tolerance_that_is_known(
     }"""
     with opened(browser) as page:
         page.goto(f"{farm.api.url}/claims/{claim_id}")
-        expect(page.locator("#heard tbody tr")).to_have_count(1)
+        expect(page.locator(".data tbody tr")).to_have_count(1)
         assert page.evaluate(drawn).count("band") == (2 if tolerance else 0)
         expect(page.locator(".key .swatch.band")).to_have_count(1 if tolerance else 0)
         said = page.locator("canvas").get_attribute("aria-label") or ""
