@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from scheduler.access.sessions import close_all_of
-from scheduler.database.tables import Claim, Reproduction
+from scheduler.database.tables import Claim, Reproduction, Worker
 from scheduler.state_machine import ClaimState, ReproductionState
 from tests.browser.conftest import ShownFarm
 from tests.browser.opening import opened
@@ -83,6 +83,18 @@ def test_what_happens_while_a_page_is_read_anew_is_shown(browser: Browser, farm:
             claim.state, claim.reproduction_id = ClaimState.PLANNED, run
         farm.api.rows.event("claim", claim_id, "submitted -> planned")
         expect(page.locator(".top .pill.running")).to_be_visible()
+
+
+def test_a_page_that_follows_shows_also_what_changes_without_an_event(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser) as page:
+        page.clock.install()
+        page.goto(f"{farm.api.url}/workers")
+        expect(page.locator(".live").first).to_have_text("Live")
+        with farm.api.rows.database.transaction() as session:
+            worker = session.get_one(Worker, "gpu-a100-1@node-3")
+            worker.engine = {**(worker.engine or {}), "tokens_per_second": 777.0}
+        page.clock.fast_forward("00:31")
+        expect(page.get_by_role("cell", name="777", exact=True)).to_be_visible()
 
 
 def test_the_picture_of_a_run_begins_anew_with_its_next_attempt(browser: Browser, farm: ShownFarm) -> None:

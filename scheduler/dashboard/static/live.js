@@ -4,6 +4,8 @@ import { addLivePoint, drawAll } from "./plots.js";
 import { clock, percent, showTimes, whole } from "./words.js";
 
 const POLL_MS = 5000;
+/** Some things change without an event: heartbeats, what workers measure, places in a queue. */
+const EVENTLESS_MS = 30_000;
 const SETTLE_MS = 300;
 const LEAST_MS = 1500;
 const RETRY_MS = 60_000;
@@ -143,6 +145,7 @@ export function follow() {
     listen();
     soon();
   });
+  setInterval(() => streams && refresh(), EVENTLESS_MS);
   // Nothing is put into a page while a dialog is open. The event does not bubble.
   document.addEventListener("close", () => soon(), true);
 }
