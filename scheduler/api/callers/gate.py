@@ -307,4 +307,5 @@ def _asks_for_a_page(shown: _Shown) -> bool:
 
 
 def _private(cache_control: bytes) -> bytes:
-    return cache_control.replace(b"public", b"private")
+    said = cache_control.replace(b"public", b"private")
+    return said if b"private" in said or b"no-store" in said else b"private, " + said

@@ -273,9 +273,15 @@ def test_who_may_use_a_route_of_a_farm_that_is_closed(closed_farm: Farm, route: 
     assert refused == {kind: expected(RULES[route], kind, method, closed=True) for kind in KINDS}
 
 
-def test_a_closed_farm_keeps_its_answers_out_of_shared_caches(closed_farm: Farm) -> None:
-    answer = httpx2.get(closed_farm.api.url + "/v1/claims", headers=closed_farm.headers["reads"])
+@pytest.mark.parametrize("path", ["/v1/claims", "/v1/me", "/v1/policy", "/claims"])
+def test_a_closed_farm_keeps_its_answers_out_of_shared_caches(closed_farm: Farm, path: str) -> None:
+    answer = httpx2.get(closed_farm.api.url + path, headers=closed_farm.headers["reads"])
+    assert answer.status_code == 200
     assert {"authorization", "cookie"} <= set(answer.headers["vary"].lower().split(", "))
+    assert {"private", "no-store"} & set(answer.headers["cache-control"].split(", "))
+    unchanged = {**closed_farm.headers["reads"], "if-none-match": answer.headers.get("etag", "none")}
+    again = httpx2.get(closed_farm.api.url + path, headers=unchanged)
+    assert again.headers["cache-control"] == answer.headers["cache-control"]
 
 
 def test_what_no_route_answers_is_closed_too(closed_farm: Farm) -> None:
