@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Self, TypeVar
@@ -62,9 +63,18 @@ class Source:
         # The mark from before the session's first look: SQLite shows it nothing that came after that.
         found = self.counts.get(key, session.info[MARK], count)
         if not found.current:
-            state = session.info[REQUEST].state
-            setattr(state, KEEP_UNTIL, min(found.due, getattr(state, KEEP_UNTIL, math.inf)))
+            _keep_until(session, found.due)
         return found
+
+
+def keep_for(session: Session, seconds: float) -> None:
+    """Have the answer to the request of `session` remembered for no longer: by then it would be another."""
+    _keep_until(session, time.monotonic() + seconds)
+
+
+def _keep_until(session: Session, at: float) -> None:
+    state = session.info[REQUEST].state
+    setattr(state, KEEP_UNTIL, min(at, getattr(state, KEEP_UNTIL, math.inf)))
 
 
 # Not run in a thread, like every dependency that does not wait: to go there and back takes longer than the work.

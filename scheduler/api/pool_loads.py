@@ -29,11 +29,16 @@ def pool_loads(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
             dispatched=_number(states, ReproductionState.DISPATCHED),
             running=_number(states, ReproductionState.RUNNING),
             oldest_waiting_since=oldest,
-            oldest_wait_seconds=max((at - oldest).total_seconds(), 0.0) if oldest is not None else None,
+            oldest_wait_seconds=wait_seconds(oldest, at),
         )
         for pool, states in sorted(found.items())
         for oldest in [min((states[state][1] for state in WAITING if state in states), default=None)]
     )
+
+
+def wait_seconds(since: datetime | None, at: datetime) -> float | None:
+    """How long something that waits since then has waited; None where nothing waits."""
+    return max((at - since).total_seconds(), 0.0) if since is not None else None
 
 
 def _number(states: dict[str, tuple[int, datetime]], state: ReproductionState) -> int:

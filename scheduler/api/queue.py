@@ -17,10 +17,10 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
-from scheduler.api.dependencies import Source
+from scheduler.api.dependencies import Source, keep_for
 from scheduler.api.views import Run
 from scheduler.collect.workforce import crews
-from scheduler.database.tables import Attempt, Reproduction
+from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.state_machine import WAITING, ReproductionState
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +53,13 @@ class Line:
 
 def lines(source: Source, session: Session, reproductions: Iterable[Reproduction]) -> Mapping[str, Line]:
     """The queues in which any of `reproductions` waits, by pool."""
-    pools = {row.pool for row in reproductions if row.state in WAITING}
+    waiting = [row for row in reproductions if row.state in WAITING]
+    at = now()
+    for row in waiting:
+        if row.not_before is not None and row.not_before > at:
+            # From then on it waits for something else, whether or not anybody writes that.
+            keep_for(session, (row.not_before - at).total_seconds())
+    pools = {row.pool for row in waiting}
     return {pool: source.count(session, ("line", pool), partial(_line, session, pool)).value for pool in pools}
 
 

@@ -39,7 +39,7 @@ class Answer:
     said: Said
 
     until: float = math.inf
-    """When something in it is counted again, which may give another answer although the mark is the same."""
+    """When something in it is counted again, or time alone makes it another: the mark may be the same all the while."""
 
     @property
     def size(self) -> int:

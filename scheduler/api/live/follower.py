@@ -35,7 +35,7 @@ CLAIMS_SHOWN = 20
 
 @dataclass(frozen=True)
 class Mark:
-    """What the database was like at a look. Where two are the same, so is what the API says."""
+    """What the database was like at a look. Where two are the same, so is all that the API says but for waits."""
 
     exact: str
     """Changes with every commit of anything by anybody; also of what nobody can see, such as locks."""

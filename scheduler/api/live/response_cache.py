@@ -3,7 +3,8 @@
 While the follower's mark stays the same, so does every answer, and a poll is answered without the database. Where the
 mark moved, the answer is worked out and compared by its digest. So a remembered answer is as old as the follower's last
 look at most. What makes no event and no progress (where a claim was last read, say) is seen some seconds later. What
-rests on a count that is taken seldom (scheduler/api/live/count_cache.py) is as old as that count, and no older.
+rests on a count that is taken seldom (scheduler/api/live/count_cache.py) is as old as that count, and no older. What
+time alone changes, such as how long a queue has waited, says for how long it holds (`keep_for`).
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from fastapi import APIRouter
 from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.orm import Session
 
-from scheduler.api.dependencies import Reading, TheSource
-from scheduler.api.pool_loads import pool_loads
+from scheduler.api.dependencies import Reading, TheSource, keep_for
+from scheduler.api.live import answer_memory
+from scheduler.api.pool_loads import pool_loads, wait_seconds
 from scheduler.database.tables import Claim, Publication, VerdictRow, Worker, now
 from scheduler.state_machine import ClaimState
 from specs.api_v1.overview import (
@@ -56,12 +57,15 @@ def show_overview(source: TheSource, session: Reading) -> Overview:
     """Queues and pools, how claims stand and came out, what was verified today, and what needs a person."""
     at = now()
     counted = source.count(session, ("overview",), lambda: _count(session, at, sqlite=source.database.is_sqlite))
+    keep_for(session, answer_memory.LOOKED_AT_AGAIN_SECONDS)
     counts = counted.value
+    # Waits go on where nothing changes, and the counts are those from before.
+    waits = [{"oldest_wait_seconds": wait_seconds(load.oldest_waiting_since, at)} for load in counts.pools]
     days = [at.date() - timedelta(days=back) for back in reversed(range(DAYS))]
     by_day = [DayOfVerdicts(day=day, verdicts=_on(counts, [day])) for day in days]
     return Overview(
         counted_at=None if counted.current else counted.at,
-        pools=counts.pools,
+        pools=tuple(load.model_copy(update=wait) for load, wait in zip(counts.pools, waits, strict=True)),
         claims={state.value: counts.claims.get(state, 0) for state in ClaimState},
         verdicts={outcome: counts.verdicts.get(outcome, 0) for outcome in Outcome},
         verdicts_today=_on(counts, days[-1:]),

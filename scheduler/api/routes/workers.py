@@ -7,7 +7,8 @@ from sqlalchemy import and_, case, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from scheduler.api import pages
-from scheduler.api.dependencies import Reading, TheSource
+from scheduler.api.dependencies import Reading, TheSource, keep_for
+from scheduler.api.live import answer_memory
 from scheduler.api.pool_loads import pool_loads
 from scheduler.api.problems import BadCursor
 from scheduler.collect import workforce
@@ -71,6 +72,7 @@ def list_in_need_first(session: Session, cursor: str | None, limit: int) -> Page
 def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
     """Every pool of the policy, and every other one that still has reproductions or workers."""
     rules = {pool.name: pool for pool in source.policy.pools}
+    keep_for(session, answer_memory.LOOKED_AT_AGAIN_SECONDS)
     loads = {load.pool: load for load in pool_loads(session, now())}
     names = [*rules, *(pool for pool in loads if pool not in rules)]
     crews = workforce.crews(session, names)

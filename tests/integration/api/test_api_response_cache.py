@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -184,6 +185,38 @@ def test_what_makes_no_event_is_seen_a_little_later(api: RunningApi, monkeypatch
     with api.rows.database.transaction() as session:
         session.get_one(Claim, claim_id).commit = "c" * 40
     until(lambda: conditional(api, path, etag).status_code == 200)
+
+
+@pytest.mark.parametrize("path", ["/v1/overview", "/v1/pools"])
+def test_waits_go_on_although_nothing_is_written(api: RunningApi, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(answer_memory, "LOOKED_AT_AGAIN_SECONDS", 0.2)
+    api.rows.planned()
+
+    def wait() -> float:
+        answer = api.json(path)
+        pools: list[dict[str, float | None]] = answer.get("pools") or answer["items"]
+        return max(pool["oldest_wait_seconds"] or 0.0 for pool in pools)
+
+    # What was written just before may be seen by the follower in between.
+    time.sleep(4 * api.settings.api_look_seconds)
+    first = wait()
+    until(lambda: wait() > first)
+
+
+@pytest.mark.parametrize("path", ["/v1/claims/{}", "/v1/claims", "/v1/reproductions"])
+def test_what_was_not_to_be_sent_before_a_time_waits_for_something_else_after_it(api: RunningApi, path: str) -> None:
+    claim_id = api.rows.planned(run={"not_before": now() + timedelta(seconds=3)})
+
+    def waits_for() -> str:
+        answer = api.json(path.format(claim_id))
+        found = answer["items"][0] if "items" in answer else answer
+        said: str = found.get("reproduction", found)["waits_for"]
+        return said
+
+    # What was written just before may be seen by the follower in between.
+    time.sleep(4 * api.settings.api_look_seconds)
+    assert waits_for().startswith("its next attempt")
+    until(lambda: waits_for().startswith("a worker of pool"))
 
 
 def waiting(api: RunningApi, monkeypatch: pytest.MonkeyPatch, share: float) -> str:
