@@ -1,4 +1,4 @@
-"""Tests that use `databases` run on SQLite and on PostgreSQL."""
+"""Tests that use `databases` run on SQLite and on PostgreSQL, unless their module says `databases = mostly_sqlite`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploy.bench.postgres import NO_SERVER, PostgresServer, postgres_programs, running_postgres
-from tests.support.databases import Databases
+from tests.support.databases import Databases, databases_of
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +23,7 @@ def postgres() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     """Where a test gets its databases from."""
-    if request.param == "sqlite":
-        yield Databases(None)
-        return
-    found = Databases(request.getfixturevalue("postgres"))
-    yield found
-    # Several hundred of them would fill more than a machine's memory.
-    found.drop_copies()
+    yield from databases_of(request.param, request)
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pytest
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
@@ -59,6 +60,30 @@ class Databases:
 
 
 SQLITE = Databases(None)
+
+ON_BOTH = pytest.mark.parametrize("databases", ["sqlite", "postgresql"], indirect=True)
+"""In modules that are `mostly_sqlite`: for tests that send a statement which no other test sends to PostgreSQL, and for
+those in which several are at work at once."""
+
+
+def databases_of(kind: str, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Where a module's tests get their databases from."""
+    if kind == "sqlite":
+        yield SQLITE
+        return
+    found = Databases(request.getfixturevalue("postgres"))
+    yield found
+    # Several hundred of them would fill more than a machine's memory.
+    found.drop_copies()
+
+
+@pytest.fixture(scope="module")
+def mostly_sqlite(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """SQLite but for tests that are `ON_BOTH`, for modules that say `databases = mostly_sqlite`.
+
+    They are about what the farm decides: what they send to a database, tests of other modules send to PostgreSQL too.
+    """
+    yield from databases_of(getattr(request, "param", "sqlite"), request)
 
 
 def create(server: PostgresServer, name: str, template: str = "template0") -> None:

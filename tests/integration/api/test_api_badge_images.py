@@ -12,9 +12,13 @@ from scheduler.database.tables import Badge, Claim, Model, Reproduction, now
 from scheduler.state_machine import ClaimState
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.rows import comparison
 
 PLACE = "/badges/tiny/model/acme/capitals/europe"
+
+
+databases = mostly_sqlite
 
 
 def state(api: RunningApi, place: str = PLACE) -> str:
@@ -43,6 +47,7 @@ def test_it_is_stale_once_the_farm_says_so(api: RunningApi) -> None:
     assert state(api) == "stale"
 
 
+@ON_BOTH
 def test_while_it_is_verified_again_the_earlier_badge_is_shown_with_that(api: RunningApi) -> None:
     before = api.rows.verified(slot="5" * 64)
     with api.rows.database.transaction() as session:
@@ -83,6 +88,7 @@ def test_a_mismatch_is_not_hidden_behind_another_claim(api: RunningApi) -> None:
     assert (found["state"], found["isError"], found["message"]) == ("mismatch", True, "mismatch: 20.0% on 200/300")
 
 
+@ON_BOTH
 @pytest.mark.parametrize("named", ["the mismatch", "the other"])
 def test_a_mismatch_is_not_hidden_by_leaving_out_the_id_of_the_only_task(api: RunningApi, named: str) -> None:
     api.rows.decided(
@@ -93,6 +99,7 @@ def test_a_mismatch_is_not_hidden_by_leaving_out_the_id_of_the_only_task(api: Ru
     assert state(api, PLACE.replace("europe", "asia")) == "not_submitted"
 
 
+@ON_BOTH
 def test_a_mismatch_of_an_entry_that_names_its_task_holds_while_one_that_names_none_has_no_answer(
     api: RunningApi,
 ) -> None:
@@ -102,6 +109,7 @@ def test_a_mismatch_of_an_entry_that_names_its_task_holds_while_one_that_names_n
     assert (state(api), state(api, PLACE.removesuffix("/europe"))) == ("mismatch", "mismatch")
 
 
+@ON_BOTH
 def test_what_others_propose_counts_only_where_the_author_claims_nothing(api: RunningApi) -> None:
     api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), pull_request=3, ref="refs/pr/3")
     assert state(api) == "mismatch"
@@ -114,6 +122,7 @@ def test_a_withdrawn_claim_is_none(api: RunningApi) -> None:
     assert state(api) == "not_submitted"
 
 
+@ON_BOTH
 def test_odd_ids_have_their_badges(api: RunningApi) -> None:
     api.rows.claim("gpt2", dataset_id="squad", task_id="MathArena/aime_2026")
     api.rows.claim("gpt2", dataset_id="squad", task_id=None, state=ClaimState.BLOCKED)
@@ -218,6 +227,7 @@ def test_an_earlier_mismatch_is_not_pushed_aside_by_ever_more_entries_either(api
     assert state(api) == "mismatch"
 
 
+@ON_BOTH
 def test_a_mismatch_of_these_weights_is_not_hidden_behind_what_was_found_of_others(api: RunningApi) -> None:
     mismatch = api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), **WITHDRAWN)
     verified = api.rows.verified(**WITHDRAWN)
@@ -246,6 +256,7 @@ def test_a_score_was_verified_at_the_commit_of_the_benchmark_that_its_entry_name
     assert state(api) == found
 
 
+@ON_BOTH
 def test_an_older_mismatch_is_not_held_against_an_entry_beside_one_that_was_verified_since(api: RunningApi) -> None:
     api.rows.decided(Outcome.MISMATCH, found=comparison(0.2), live=False, state=ClaimState.WITHDRAWN)
     api.rows.verified()

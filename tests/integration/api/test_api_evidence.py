@@ -11,9 +11,13 @@ from scheduler.database.postgres import CONNECTIONS
 from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi
+from tests.support.databases import ON_BOTH, mostly_sqlite
 
 LOG = b"PK\x03\x04 an Inspect log" * 40_000
 MANY_BYTES = 32 * 2**20
+
+
+databases = mostly_sqlite
 
 
 def keep(api: RunningApi, content: bytes = LOG) -> str:
@@ -66,6 +70,7 @@ def test_head_tells_what_get_would_and_sends_nothing(api: RunningApi) -> None:
     assert httpx2.head(f"{api.url}/v1/verifications").status_code == 405
 
 
+@ON_BOTH
 def test_a_file_in_the_store_that_no_reproduction_names_is_not_served(api: RunningApi) -> None:
     sha256 = keep(api)
     assert api.get(f"/v1/evidence/{sha256}").status_code == 404

@@ -19,12 +19,15 @@ from scheduler.watch.announcements import LOOK_AT_REPO
 from scheduler.watch.scan import scan
 from specs.policy.watch import WatchRules
 from tests.support.api import RunningApi, running_api
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.localhub import RunningHub, running_hub
 from tests.support.waiting import until
 
 SECRET = "agreed upon"
 RESULT = b"- dataset:\n    id: acme/capitals\n    task_id: europe\n  value: 41.2\n"
+
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -64,6 +67,7 @@ def look_at(farm: RunningApi, hub: RunningHub, body: dict[str, Any]) -> None:
     announced_repos.look(farm.rows.database, client, body["repo_type"], body["repo_id"])
 
 
+@ON_BOTH
 def test_one_that_is_sent_again_at_once_is_one_look(farm: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     # However long four requests take: the next step of the time is years away.
     monkeypatch.setattr("scheduler.watch.announcements.ONCE_IN_SECONDS", 10**9)

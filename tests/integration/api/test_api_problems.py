@@ -6,6 +6,9 @@ import httpx2
 import pytest
 
 from tests.support.api import RunningApi, running_api
+from tests.support.databases import mostly_sqlite
+
+databases = mostly_sqlite
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,11 @@ from scheduler.database.tables import Attempt, Claim, now
 from specs.api_v1.access import NewToken
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.rows import comparison
 from tests.support.waiting import PATIENCE_SECONDS, until
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -102,6 +104,7 @@ def test_a_poll_that_finds_nothing_new_is_a_304_and_touches_no_row(api: RunningA
     until(quiet)
 
 
+@ON_BOTH
 def test_a_change_is_answered_within_the_time_of_a_look(api: RunningApi) -> None:
     claim_id = api.rows.running()
     path = f"/v1/claims/{claim_id}"
@@ -113,6 +116,7 @@ def test_a_change_is_answered_within_the_time_of_a_look(api: RunningApi) -> None
     assert api.json(path)["reproduction"]["samples_done"] == 150
 
 
+@ON_BOTH
 def test_a_look_that_fails_has_nothing_remembered_said_and_is_not_the_last(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -167,6 +171,7 @@ def test_an_answer_that_comes_out_the_same_is_a_304_although_something_happened(
         assert conditional(api, path, etag).status_code == 304
 
 
+@ON_BOTH
 def test_who_asks_for_no_remembered_answer_gets_none(api: RunningApi) -> None:
     claim_id = api.rows.claim()
     path = f"/v1/claims/{claim_id}"
@@ -276,6 +281,7 @@ def test_errors_have_no_etag_and_are_not_remembered(api: RunningApi) -> None:
     assert api.get(path).status_code == 200
 
 
+@ON_BOTH
 def test_many_who_ask_at_once_cost_one_look_at_the_database(api: RunningApi) -> None:
     api.rows.decided(Outcome.MISMATCH, found=comparison())
 
@@ -292,6 +298,7 @@ def test_many_who_ask_at_once_cost_one_look_at_the_database(api: RunningApi) -> 
     assert sum("FROM claim JOIN verdict" in each for each in said) < 8
 
 
+@ON_BOTH
 def test_many_who_ask_at_once_for_what_is_not_remembered_share_one_that_began_after_they_asked(
     api: RunningApi,
 ) -> None:
@@ -326,6 +333,7 @@ def test_who_is_to_come_back_is_told_so_alone(api: RunningApi) -> None:
     }
 
 
+@ON_BOTH
 def test_who_waited_for_an_answer_that_never_came_looks_without_waiting_for_others(api: RunningApi) -> None:
     at_once, most = 0, 0
 

@@ -16,6 +16,7 @@ from specs.api_v1.trace import TraceView
 from specs.judging.verdict import Outcome
 from specs.logs.evidence import path_in_store
 from tests.support.api import RunningApi, running_api
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.interleaving import PATIENCE_SECONDS
 from tests.support.lively_farm import CAPITALS, LivelyFarm
 from tests.support.lively_runs import Story
@@ -23,6 +24,9 @@ from tests.support.rows import comparison
 from tests.support.waiting import until
 
 LOG = bytes(range(256)) * 4
+
+
+databases = mostly_sqlite
 
 
 def test_a_trace_ends_where_the_verdict_was_given(api: RunningApi, tmp_path: Path) -> None:
@@ -113,6 +117,7 @@ def test_the_traces_that_are_asked_for_most_are_remembered(tmp_path: Path, monke
     assert [f"/v1/reproductions/{each}/trace" for each in told] == [first, second, third, second]
 
 
+@ON_BOTH
 def test_a_run_that_goes_on_has_no_trace_and_neither_has_anothers_claim(api: RunningApi) -> None:
     running = api.rows.running()
     decided = api.rows.decided(Outcome.MISMATCH, "other/model", comparison())

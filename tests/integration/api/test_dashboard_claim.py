@@ -17,6 +17,7 @@ from specs.api_v1.claims import ClaimView
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import signed_in
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.rows import comparison
 
 MARKDOWN = "[![reproduced]("
@@ -26,6 +27,9 @@ VISITOR = Visitor(anonymous(public_reading=True), may_sign_in=False)
 OPERATOR = Visitor(
     Caller("session", "hub:ada", "ada", frozenset({"read", "request", "operate"}), namespaces=None), may_sign_in=True
 )
+
+
+databases = mostly_sqlite
 
 
 def offered(
@@ -59,6 +63,7 @@ def test_a_claim_is_not_shown_with_the_badge_that_another_one_has(api: RunningAp
     )
 
 
+@ON_BOTH
 def test_a_long_history_shows_its_end(api: RunningApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "SHOWN_EVENTS", 3)
     claim_id = api.rows.claim()
@@ -111,6 +116,7 @@ def test_only_a_farm_that_publishes_offers_to(api: RunningApi) -> None:
     assert offered(api, claim_id, publishes=True) == ["Verify again", "Publish"]
 
 
+@ON_BOTH
 def test_a_revoked_badge_is_neither_offered_nor_shown_as_good(api: RunningApi) -> None:
     claim_id = api.rows.verified()
     assert "badge revoked" not in api.get("/claims").text
@@ -135,6 +141,7 @@ def test_a_page_reads_what_its_claim_waits_for(tmp_path: Path) -> None:
     assert all("/retry" in text for text in shown)
 
 
+@ON_BOTH
 def test_fewer_samples_than_the_run_scored_are_explained(api: RunningApi) -> None:
     found = comparison().model_copy(update={"samples_used": 3, "failed": 0})
     shown = page(api, api.rows.decided(Outcome.MISMATCH, found=found))

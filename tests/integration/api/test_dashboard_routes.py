@@ -8,10 +8,15 @@ import pytest
 
 from scheduler.dashboard import pages
 from tests.support.api import RunningApi
+from tests.support.databases import ON_BOTH, mostly_sqlite
 
 PAGES = ("/", "/claims", "/benchmarks", "/workers", "/audit", "/verify")
 
 
+databases = mostly_sqlite
+
+
+@ON_BOTH
 @pytest.mark.parametrize("path", PAGES)
 def test_an_empty_farm_has_every_page_and_each_says_why_it_is_empty(shared_api: RunningApi, path: str) -> None:
     answer = shared_api.get(path)

@@ -16,6 +16,7 @@ from scheduler.publish.due import publish_due
 from scheduler.record import move_claim
 from scheduler.state_machine import ClaimState
 from specs.attestation import verify
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.hub_content import entry
 from tests.support.reported_farm import (
     BENCHMARK,
@@ -27,6 +28,8 @@ from tests.support.reported_farm import (
     count,
     take,
 )
+
+databases = mostly_sqlite
 
 
 def test_only_the_verified_claim_gets_a_badge_and_only_one(world: World, farm: Farm) -> None:
@@ -60,6 +63,7 @@ def test_a_badge_states_how_many_samples_are_left_out_of_its_score(world: World,
     assert verify(token, dict(public_jwks(farm.settings))).failed == 1
 
 
+@ON_BOTH
 def test_a_rotated_key_signs_the_next_badge_of_a_running_farm(world: World, farm: Farm) -> None:
     take(farm, world.report)
     old = Signer.load(farm.settings.signing_key).key_id
@@ -79,6 +83,7 @@ def test_who_does_not_hold_the_marker_any_more_leaves_what_is_due_to_its_success
         assert session.scalars(select(Publication.state)).all() == ["pending"]
 
 
+@ON_BOTH
 def test_the_badge_is_published_once_and_leaves_the_rest_of_the_file_alone(world: World, farm: Farm) -> None:
     take(farm, world.report)
     sign_missing(farm)
@@ -107,6 +112,7 @@ def test_a_claim_that_was_withdrawn_meanwhile_gets_no_badge(world: World, farm: 
     assert count(farm, Badge) == 0
 
 
+@ON_BOTH
 def test_nobody_is_made_to_sign_what_was_not_verified(
     world: World, farm: Farm, caplog: pytest.LogCaptureFixture
 ) -> None:

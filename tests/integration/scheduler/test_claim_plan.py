@@ -29,7 +29,7 @@ from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
 from specs.policy.verification import TaskRules, VerificationRules
 from tests.support.api import RunningApi, running_api
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.interleaving import PATIENCE_SECONDS
 from tests.support.rows import measurement
@@ -47,6 +47,7 @@ dataset_info:
   dataset_size: 99000
 """
 
+databases = mostly_sqlite
 farm = empty_farm
 
 
@@ -172,6 +173,7 @@ def test_without_a_card_the_number_is_given_by_hand(farm: ControlPlane, api: Run
     assert api.get(f"/v1/claims/{claim.claim_id}/plan", samples=10**9).status_code == 422
 
 
+@ON_BOTH
 def test_one_plan_is_worked_out_at_a_time_and_whoever_would_wait_for_long_is_to_come_back(
     farm: ControlPlane, api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,6 +254,7 @@ def test_what_a_run_measured_counts_for_more_than_the_card(farm: ControlPlane, a
     assert re.search(r"about [\d,]+ GPU-seconds, when it was planned \(.*no earlier run", printed)
 
 
+@ON_BOTH
 def test_a_claims_own_run_is_no_earlier_one(farm: ControlPlane, api: RunningApi) -> None:
     claim = planned(farm)
     done = {"state": ReproductionState.COMPLETED, "population": 300}
@@ -264,6 +267,7 @@ def test_a_claims_own_run_is_no_earlier_one(farm: ControlPlane, api: RunningApi)
     assert not any("predictions" in each for each in plan["words"])
 
 
+@ON_BOTH
 def test_a_linked_log_is_named_as_a_guide(farm: ControlPlane, api: RunningApi) -> None:
     claim = planned(farm)
     log = LinkedLog(greedy=True, sha256="a" * 64, scores=(0.5,) * 198, targets_sha256="b" * 64)
@@ -363,6 +367,7 @@ def test_a_run_of_other_weights_is_said_to_ask_every_sample_beforehand(
     assert later.gpu_seconds < second.gpu_seconds
 
 
+@ON_BOTH
 def test_a_run_after_one_that_failed_or_for_a_re_verification_may_stop_early(
     farm: ControlPlane, api: RunningApi
 ) -> None:

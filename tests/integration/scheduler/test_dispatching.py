@@ -17,10 +17,12 @@ from scheduler.dispatch.dispatcher import dispatch
 from scheduler.messaging import outbox
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptsAlive, Progress, Stage
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane_like
 from tests.support.sent_batches import heartbeat, sent_batches
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -38,6 +40,7 @@ def test_reproductions_of_one_model_travel_together(farm: ControlPlane) -> None:
     assert {row.state for row in farm.reproductions()} == {ReproductionState.DISPATCHED}
 
 
+@ON_BOTH
 def test_what_is_too_much_for_one_message_travels_in_several(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,6 +73,7 @@ def test_the_first_batches_go_to_the_broker_before_the_last_are_put_together(
     assert there == [1, 2], "committed by then, each"
 
 
+@ON_BOTH
 def test_where_batches_are_over_at_once_as_many_wait_and_are_sent_when_half_of_them_are_gone(
     farm: ControlPlane,
 ) -> None:
@@ -128,6 +132,7 @@ def test_a_heartbeat_takes_the_lease_and_shows_progress(farm: ControlPlane) -> N
     assert (attempt.worker, attempt.stage, attempt.samples_done) == ("w1", "running", 1)
 
 
+@ON_BOTH
 def test_storing_a_log_takes_no_progress_back(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     batch = sent_batches(farm.database)[0]

@@ -20,6 +20,7 @@ from scheduler.reaping.silent_attempts import CHECKS
 from scheduler.state_machine import ReproductionState
 from specs.logs.evidence import path_in_store
 from specs.messages import REPORT, AttemptOutcome, WorkerState
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
@@ -32,6 +33,8 @@ from tests.support.reported_farm import (
     reproduction,
     take,
 )
+
+databases = mostly_sqlite
 
 
 def evidence_folder(farm: Farm) -> Path:
@@ -91,6 +94,7 @@ def test_of_a_new_farm_an_empty_store_is_away(world: World, farm: Farm) -> None:
     assert "workers write elsewhere" in reproduction(farm).reason
 
 
+@ON_BOTH
 def test_one_log_that_is_missing_beside_those_of_earlier_runs_is_its_workers_fault(world: World, farm: Farm) -> None:
     earlier_run(farm, "ab" * 32)
     shutil.rmtree(evidence_folder(farm))
@@ -170,6 +174,7 @@ def test_a_control_worker_whose_evidence_store_is_away_goes_on_to_the_next_messa
     assert "its report is kept" in reproduction(farm).reason
 
 
+@ON_BOTH
 def test_an_evidence_store_that_never_comes_back_is_nobodys_mismatch(world: World, farm: Farm) -> None:
     begun(world, farm)
     shutil.rmtree(evidence_folder(farm))

@@ -14,6 +14,7 @@ from scheduler.planning.planning import plan
 from scheduler.requests.intervening import retry
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, Report, Stage
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
     TRUE_PERCENT,
@@ -26,6 +27,8 @@ from tests.support.reported_farm import (
     take,
 )
 from tests.support.sent_batches import batch_of, sent_batches
+
+databases = mostly_sqlite
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_claims_in_the_engines_words(world: World, farm: Farm) -> None:
@@ -47,6 +50,7 @@ def test_settings_that_the_engine_refuses_are_not_tried_again(world: World, farm
     assert claims(farm)[TRUE_PERCENT].reason == f"failed: requests_refused: {why}"
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("outcome", "why"),
     [
@@ -93,6 +97,7 @@ def test_what_is_refused_again_and_again_is_run_ever_more_seldom_until_somebody_
     assert waits == [10, 20, 40]
 
 
+@ON_BOTH
 def test_what_was_refused_waits_no_longer_than_another_claim_on_the_same_run(world: World, farm: Farm) -> None:
     take(farm, ended(world, AttemptOutcome.JUDGE_REFUSES, "refused"))
     retry(farm.database, claims(farm)[TRUE_PERCENT].claim_id, "the key is put right", "operator:ann")
@@ -129,6 +134,7 @@ def test_a_busy_device_costs_no_attempt_and_the_reason_names_its_holder(world: W
         busy = again(farm, busy)
 
 
+@ON_BOTH
 def test_a_full_disk_costs_no_attempt_is_tried_ever_more_seldom_and_names_the_operator(
     world: World, farm: Farm
 ) -> None:
@@ -171,6 +177,7 @@ def test_two_workers_that_can_do_nothing_do_not_hand_it_to_one_another_for_ever(
     assert "disk_full: so for 604800 s and 5 attempts (disk_full, device_busy): " in claims(farm)[TRUE_PERCENT].reason
 
 
+@ON_BOTH
 def test_an_engine_out_of_memory_is_tried_once_more_with_less(world: World, farm: Farm) -> None:
     before = sent_batches(farm.database)[-1].engine
     short = ended(world, AttemptOutcome.OUT_OF_MEMORY, "CUDA out of memory")

@@ -13,6 +13,7 @@ from scheduler.database.tables import Attempt, Badge, Event, Reproduction
 from scheduler.farm import Farm
 from specs.measurement import Measurement
 from specs.messages import AttemptOutcome, AttemptsAlive, Progress, Report, Stage
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.reported_farm import (
     World,
     count,
@@ -37,6 +38,9 @@ FORGERIES: dict[str, dict[str, object]] = {
     "with a log that is not there": {"evidence.sha256": "f" * 64},
     "with a log of another size": {"evidence.size_bytes": 1},
 }
+
+
+databases = mostly_sqlite
 
 
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
@@ -98,6 +102,7 @@ def test_a_forged_heartbeat_costs_an_attempt_and_gives_no_verdict(world: World, 
     assert count(farm, Badge) == 0
 
 
+@ON_BOTH
 def test_evidence_is_not_read_for_a_report_that_nobody_awaits(
     world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +124,7 @@ def test_evidence_is_not_read_for_a_report_that_nobody_awaits(
     assert len(read) == 1
 
 
+@ON_BOTH
 def test_reports_that_come_too_late_do_not_fill_the_record(world: World, farm: Farm) -> None:
     take(farm, world.report)
     before = count(farm, Event)
@@ -135,6 +141,7 @@ def test_reports_that_come_too_late_do_not_fill_the_record(world: World, farm: F
     assert count(farm, Event) == before + 1, "the attempt was its own, and it is said once"
 
 
+@ON_BOTH
 def test_a_run_that_says_it_took_for_ever_costs_nobodys_budget(world: World, farm: Farm) -> None:
     measured = world.report.encode()["measurement"]
     assert isinstance(measured, dict)

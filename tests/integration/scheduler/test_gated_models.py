@@ -10,6 +10,7 @@ from deploy.localhub.names import RepoName
 from scheduler.database.tables import Claim, Event, now
 from scheduler.state_machine import ClaimState
 from specs.policy.watch import WatchRules
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 
@@ -17,6 +18,7 @@ BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 AGAIN = WatchRules(sweep_seconds=0.001)
 
+databases = mostly_sqlite
 farm = empty_farm
 
 
@@ -44,6 +46,7 @@ def test_claims_of_a_gated_model_are_known_and_say_whose_move_it_is(farm: Contro
         assert "must accept its terms" in claim.reason
 
 
+@ON_BOTH
 def test_a_claim_that_waits_on_says_so_once_and_since_when(farm: ControlPlane, model: RepoName) -> None:
     submit(farm.served.local, model, entry(BENCHMARK, 79.5))
     farm.scan()
@@ -81,6 +84,7 @@ def test_it_is_asked_once_however_many_files_are_shut(farm: ControlPlane, model:
     assert farm.served.requests.count(f"GET /api/models/{MODEL}") == 2
 
 
+@ON_BOTH
 def test_a_claim_stays_the_same_when_the_farm_is_let_in(farm: ControlPlane, model: RepoName) -> None:
     submit(farm.served.local, model, entry(BENCHMARK, 79.5))
     farm.scan()

@@ -22,7 +22,7 @@ from specs.messages import (
     Report,
     RunBatch,
 )
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane, control_plane_like
 from tests.support.sent_batches import heartbeat, sent_batches
@@ -37,6 +37,9 @@ tasks:
 """
 KEPT = PartialLog(sha256="ab" * 32, size_bytes=4000, answers=120)
 MORE = PartialLog(sha256="cd" * 32, size_bytes=6000, answers=200)
+
+
+databases = mostly_sqlite
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,7 @@ def test_what_a_run_had_when_its_judge_went_away_is_gone_on_from_and_it_costs_no
     assert resumed_from(farm) == KEPT.sha256
 
 
+@ON_BOTH
 def test_a_judge_that_comes_and_goes_is_tried_ever_more_seldom_and_not_for_ever(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +137,7 @@ def test_a_judge_that_comes_and_goes_is_tried_ever_more_seldom_and_not_for_ever(
     assert "judge_away: so for 604800 s and 4 attempts: the judge does not answer" in farm.claims()[0].reason
 
 
+@ON_BOTH
 def test_it_is_queued_again_at_once_uses_up_nothing_and_says_why(farm: ControlPlane) -> None:
     handed_back(farm, KEPT)
     found = reproduction(farm)

@@ -23,11 +23,13 @@ from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Progress, RunBatch, Stage
 from specs.policy.run import RunRules
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import entry, submit
 from tests.support.queues import EMPTY_QUEUES, nothing_withdrawn
 from tests.support.scheduler import ControlPlane, control_plane_like
 from tests.support.sent_batches import heartbeat, sent_batches
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ def reap_with_all_queued(farm: ControlPlane) -> None:
     reap(farm.database, farm.policy, lambda _queue: waiting, nothing_withdrawn)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("stage", [Stage.FETCHING, Stage.STORING])
 def test_what_a_worker_says_it_works_at_for_ever_is_taken_from_it_with_what_waits_behind(
     farm: ControlPlane, stage: Stage
@@ -119,6 +122,7 @@ def test_a_second_worker_with_the_same_attempt_is_told_to_stop(farm: ControlPlan
     assert {row.worker for row in farm.reproductions() if row.worker} == {"first"}
 
 
+@ON_BOTH
 def test_who_runs_an_attempt_of_which_the_database_lost_all_is_told_to_stop_also_if_it_is_the_first_to_say_so(
     farm: ControlPlane,
 ) -> None:
@@ -165,6 +169,7 @@ def test_a_silent_worker_loses_its_lease_and_the_next_attempt_is_fenced(farm: Co
     assert alive(farm.database, farm.policy, heartbeat(again, "new")) == []
 
 
+@ON_BOTH
 @pytest.mark.parametrize("goes_on", [True, False])
 def test_an_attempt_that_was_spared_and_went_on_is_lost_when_its_worker_dies_later(
     farm: ControlPlane, *, goes_on: bool
@@ -221,6 +226,7 @@ def test_what_a_worker_took_a_moment_ago_is_not_lost_before_it_can_say_so(
     assert {(each.state, each.attempt) for each in farm.reproductions()} == {(ReproductionState.RUNNING, 1)}
 
 
+@ON_BOTH
 def test_what_a_worker_takes_and_says_nothing_of_is_sent_ever_more_seldom_and_not_for_ever(farm: ControlPlane) -> None:
     def sent_in_vain() -> Reproduction:
         # As one of another version takes it, which cannot read it.
@@ -279,6 +285,7 @@ def last_batch_of(farm: ControlPlane, model_id: str) -> RunBatch:
     return [batch for batch in sent_batches(farm.database) if batch.model.model_id == model_id][-1]
 
 
+@ON_BOTH
 def test_what_killed_two_workers_is_quarantined_and_what_waited_behind_it_is_not(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     killer, innocent = (order.ref.reproduction_id for order in last_batch_of(farm, "tiny/one").orders)
@@ -327,6 +334,7 @@ def test_what_got_lost_while_the_control_plane_was_away_too_costs_no_attempt(far
     assert all("the control plane was away too" in row.reason for row in farm.reproductions())
 
 
+@ON_BOTH
 def test_what_ran_when_the_database_was_backed_up_is_no_death_once_that_is_restored(farm: ControlPlane) -> None:
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     dispatch(farm.database, farm.policy)
@@ -361,6 +369,7 @@ def test_a_row_that_somebody_holds_keeps_no_lease_of_others_from_being_renewed(
     assert (states[held], states[other]) == (ReproductionState.DISPATCHED, ReproductionState.RUNNING)
 
 
+@ON_BOTH
 def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: ControlPlane) -> None:
     dispatch(farm.database, farm.policy)
     batch = next(b for b in sent_batches(farm.database) if b.model.model_id == "tiny/one")
@@ -376,6 +385,7 @@ def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: Con
     assert ends(farm).count(AttemptOutcome.CANCELLED) == 1
 
 
+@ON_BOTH
 @pytest.mark.parametrize("gone", [False, True])
 def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPlane, gone: bool) -> None:
     long_ago = now() - timedelta(seconds=farm.policy.run.queue_seconds + 1)

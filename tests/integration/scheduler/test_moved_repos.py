@@ -18,6 +18,7 @@ from scheduler.state_machine import ClaimState
 from scheduler.watch import announced_repos
 from specs.errors import HubAway
 from specs.policy.watch import WatchRules
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 
@@ -25,6 +26,7 @@ BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 RENAMED = "big/renamed"
 
+databases = mostly_sqlite
 farm = empty_farm
 
 
@@ -71,6 +73,7 @@ def test_a_benchmark_of_the_allow_list_is_watched_under_the_id_that_it_has(farm:
         assert session.get(Benchmark, RENAMED) is not None
 
 
+@ON_BOTH
 @pytest.mark.parametrize(("named", "watched_before"), [(BENCHMARK, False), (BENCHMARK, True), (RENAMED.upper(), False)])
 def test_while_the_hub_does_not_say_which_one_is_meant_none_is_taken_off_and_none_is_entered(
     farm: ControlPlane, named: str, monkeypatch: pytest.MonkeyPatch, *, watched_before: bool
@@ -124,6 +127,7 @@ def test_who_claims_something_on_a_benchmark_by_another_id_is_told_the_one_to_wr
     assert claim.reason.startswith(f"unsupported: {written} is {RENAMED} on the Hub: the claim's author must write")
 
 
+@ON_BOTH
 def test_the_hub_is_asked_for_few_ids_in_a_round(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

@@ -21,7 +21,7 @@ from specs.policy.engine import EngineRules
 from specs.policy.generation import GenerationSettings
 from specs.policy.rules import Policy
 from specs.policy.verification import VerificationRules
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows, commit_id, measurement
 from tests.support.scheduler import ControlPlane, control_plane, migrated_database
@@ -32,6 +32,9 @@ Sampling = tuple[tuple[str, float, str], ...]
 """Settings by name, their values, and where they come from."""
 
 SETTINGS = RUN_SETTINGS.model_copy(update={"gpus": 1})
+
+
+databases = mostly_sqlite
 
 
 class Runs:
@@ -96,6 +99,7 @@ def runs(tmp_path: Path, databases: Databases) -> Iterator[Runs]:
     found.rows.database.engine.dispose()
 
 
+@ON_BOTH
 def test_a_run_is_entered_beside_an_earlier_one_like_it(runs: Runs) -> None:
     earlier = runs.complete(hardware="1 × A100", vllm="0.31.0")
     assert runs.pairs() == []
@@ -319,6 +323,7 @@ def test_a_claim_is_planned_with_the_measured_tolerance_and_says_so(farm: Contro
     assert JudgingRules.model_validate(claim_of(farm, MODEL).rules, strict=False) == before, "what was fixed stays"
 
 
+@ON_BOTH
 def test_without_the_policy_the_spread_is_known_and_the_tolerance_left_alone(farm: ControlPlane) -> None:
     farm.policy = Policy()
     hub = farm.served.local

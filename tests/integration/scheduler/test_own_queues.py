@@ -24,7 +24,7 @@ from specs.engine_key import engine_key
 from specs.messages import RUN_BATCH, AttemptOutcome, FetchAhead, RunBatch
 from specs.policy.rules import Policy
 from specs.queues import own_queue, pool_queue
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import Rows
 from tests.support.scheduler import migrated_database
@@ -34,6 +34,9 @@ COMMON = pool_queue("cpu")
 
 
 REVISION = "c" * 40
+
+
+databases = mostly_sqlite
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,7 @@ def test_without_workers_everything_goes_to_the_pools_queue(farm: Plane) -> None
     assert [queue for queue, _ in sent(farm)] == [COMMON, COMMON]
 
 
+@ON_BOTH
 def test_idle_workers_each_get_a_batch_of_their_own_at_once(farm: Plane) -> None:
     for name in ("w1", "w2", "w3"):
         Rows(farm.database).worker(name)
@@ -130,6 +134,7 @@ def test_idle_workers_each_get_a_batch_of_their_own_at_once(farm: Plane) -> None
     assert reasons == {f"attempt 1 waits for worker {name}" for name in ("w1", "w2", "w3")}
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("gpu_seconds", "began_seconds_ago", "queue"),
     [(100.0, 60, own_queue("cpu", "w1")), (1000.0, 60, COMMON), (100.0, 600, COMMON), (None, 60, COMMON)],
@@ -213,6 +218,7 @@ def to_and_fro(farm: Plane, model_id: str) -> Reproduction:
     return rows(farm)[model_id]
 
 
+@ON_BOTH
 def test_what_a_worker_gets_and_never_takes_is_sent_ever_more_seldom_and_not_for_ever(farm: Plane) -> None:
     Rows(farm.database).worker("w1")
     waits = []
@@ -250,6 +256,7 @@ def test_a_worker_that_runs_its_batch_keeps_it_while_it_drains(farm: Plane) -> N
     assert take_back(farm.database, farm.policy, lambda _queue, _id: True) == 0
 
 
+@ON_BOTH
 def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it_can_say_so(farm: Plane) -> None:
     hour_ago = now() - timedelta(hours=1)
     Rows(farm.database).worker("w1")
@@ -307,6 +314,7 @@ def test_what_its_worker_has_taken_already_is_not_taken_back(farm: Plane) -> Non
     assert states.count(ReproductionState.DISPATCHED) == 1
 
 
+@ON_BOTH
 def test_a_worker_that_is_idle_and_takes_nothing_is_passed_over(farm: Plane) -> None:
     broker = Broker(farm)
     Rows(farm.database).worker("deaf", since=now() - timedelta(hours=1))
@@ -344,6 +352,7 @@ def hints(farm: Plane) -> list[tuple[str, str]]:
         return [(row.body["worker"], FetchAhead.decode(row.body["hint"]).model.model_id) for row in rows]
 
 
+@ON_BOTH
 def test_who_is_free_next_is_told_what_it_will_need(farm: Plane) -> None:
     dispatch(farm.database, farm.policy)
     assert hints(farm) == [], "nobody is there"
@@ -359,6 +368,7 @@ def test_who_is_free_next_is_told_what_it_will_need(farm: Plane) -> None:
     assert hints(farm) == [("w2", "tiny/three"), ("w1", "tiny/four")]
 
 
+@ON_BOTH
 def test_a_worker_that_begins_at_once_is_told_nothing(farm: Plane) -> None:
     Rows(farm.database).worker("w1")
     dispatch(farm.database, farm.policy)

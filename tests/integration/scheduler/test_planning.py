@@ -19,12 +19,14 @@ from scheduler.planning.planning import AWAY_IN_A_ROW
 from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.state_machine import ClaimState
 from specs.policy.watch import WatchRules
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 
+databases = mostly_sqlite
 farm = empty_farm
 
 
@@ -54,6 +56,7 @@ def test_a_claim_is_judged_at_the_revision_that_it_pins(farm: ControlPlane) -> N
     assert {claim.state for claim in farm.claims()} == {ClaimState.PLANNED}
 
 
+@ON_BOTH
 @pytest.mark.parametrize("beside", ["[]", "[{name: match}]"])
 def test_a_sound_task_beside_one_that_inspect_refuses_is_run_and_that_no_command_repeats_it_is_kept(
     farm: ControlPlane, beside: str
@@ -124,6 +127,7 @@ def test_a_revision_that_does_not_exist_is_unsupported_and_named(farm: ControlPl
     assert "f" * 40 in claim.reason
 
 
+@ON_BOTH
 def test_a_benchmark_that_is_hidden_for_a_while_decides_nothing_about_the_revisions_that_claims_pin(
     farm: ControlPlane,
 ) -> None:
@@ -279,6 +283,7 @@ def test_what_claims_on_a_completed_run_have_in_common_is_worked_out_once(
     assert calls == {"admit": 2, "judge_claims": 1}
 
 
+@ON_BOTH
 def test_a_model_that_changes_within_a_round_is_seen_as_it_is_when_it_is_read_again(farm: ControlPlane) -> None:
     hub = farm.served.local
     add_benchmark(hub, BENCHMARK)

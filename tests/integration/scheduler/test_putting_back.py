@@ -21,7 +21,7 @@ from specs.errors import InterventionError
 from specs.judging.sample_order import seeded_order
 from specs.messages import AttemptOutcome, Stage
 from tests.support.asking_again import reverify
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.queues import EMPTY_QUEUES
@@ -30,6 +30,9 @@ from tests.support.scheduler import ControlPlane, control_plane
 
 BENCHMARK, MODEL = "acme/capitals", "tiny/model"
 SCORES = [float(bit) for bit in np.random.default_rng(0).integers(0, 2, 400)]
+
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -69,6 +72,7 @@ def begun(farm: ControlPlane, value: float) -> Reproduction:
     return run_of(farm, claim)
 
 
+@ON_BOTH
 def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: ControlPlane) -> None:
     run = begun(farm, 50)
     say(farm)
@@ -78,6 +82,7 @@ def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: Co
     assert run_of(farm, again).reproduction_id == run.reproduction_id
 
 
+@ON_BOTH
 @pytest.mark.parametrize("put_back", ["as it was", "with other notes", "in another file", "on a pull request"])
 def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm: ControlPlane, put_back: str) -> None:
     run = begun(farm, 10)
@@ -179,6 +184,7 @@ def test_a_run_that_was_begun_again_goes_to_its_end(farm: ControlPlane, how: str
     assert run_of(farm, answered).reproduction_id == anew.reproduction_id
 
 
+@ON_BOTH
 def test_an_operator_cancels_a_run_that_was_begun_again(farm: ControlPlane) -> None:
     for _ in range(2):
         run = begun(farm, 50)
@@ -213,6 +219,7 @@ def tried_again(farm: ControlPlane) -> Reproduction:
     return run_of(farm, again)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("outcome", [AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED])
 def test_a_run_whose_model_was_closed_while_it_was_under_way_is_begun_again_as_it_was(
     farm: ControlPlane, outcome: AttemptOutcome
@@ -248,6 +255,7 @@ def test_a_run_that_never_had_an_engine_or_failed_at_one_has_failed(
     assert tried_again(farm).seed is None
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("how_far", "put_back"),
     [
@@ -288,6 +296,7 @@ def test_a_re_verification_is_not_undone_by_taking_the_entry_away(
         assert fresh.seed == seed, "nor has it other luck than the run that was to decide it"
 
 
+@ON_BOTH
 @pytest.mark.parametrize("asked_anew", [False, True])
 @pytest.mark.parametrize("first_back", [(), (51,), (51, 52)])
 def test_claims_whose_shared_run_was_cancelled_share_one_run_again(
@@ -320,6 +329,7 @@ def test_claims_whose_shared_run_was_cancelled_share_one_run_again(
     assert (anew.seed, anew.stopping, anew.joinable) == (before.seed, before.stopping, False)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("value", [51, 52])
 def test_a_second_fresh_run_that_is_begun_again_is_still_the_second_and_answers_what_comes_after(
     farm: ControlPlane, value: float

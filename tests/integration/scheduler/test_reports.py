@@ -12,7 +12,7 @@ from scheduler.database.tables import Attempt, Badge, Event, Publication, Reprod
 from scheduler.farm import Farm
 from scheduler.state_machine import ReproductionState
 from specs.messages import AttemptOutcome, Report
-from tests.support.databases import at_once
+from tests.support.databases import ON_BOTH, at_once, mostly_sqlite
 from tests.support.reported_farm import (
     INFLATED_PERCENT,
     TRUE_PERCENT,
@@ -26,7 +26,10 @@ from tests.support.reported_farm import (
     take,
 )
 
+databases = mostly_sqlite
 
+
+@ON_BOTH
 def test_one_reproduction_judges_both_claims(world: World, farm: Farm) -> None:
     take(farm, world.report)
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
@@ -53,6 +56,7 @@ def test_while_the_rest_of_a_batch_goes_on_there_is_no_room(world: World, farm: 
     assert not take(farm, world.report)
 
 
+@ON_BOTH
 def test_what_is_to_be_tried_again_is_looked_for_at_once(world: World, farm: Farm) -> None:
     assert take(farm, ended(world, AttemptOutcome.HANDED_BACK, "its node is drained"))
 
@@ -96,6 +100,7 @@ def test_a_report_of_a_run_that_nobody_knows_keeps_no_other_from_being_taken_in(
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
+@ON_BOTH
 def test_several_control_workers_with_the_same_report_give_one_verdict_and_one_badge(world: World, farm: Farm) -> None:
     at_once(lambda: take(farm, world.report))
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
@@ -115,6 +120,7 @@ def test_a_report_about_something_else_than_was_ordered_is_refused_and_run_again
     assert "spec" in again.reason
 
 
+@ON_BOTH
 @pytest.mark.parametrize("outcome", [AttemptOutcome.COMPLETED, AttemptOutcome.WORKER_FAILED])
 def test_a_report_of_a_batch_that_the_database_lost_ends_no_attempt_of_another(
     world: World, farm: Farm, outcome: AttemptOutcome

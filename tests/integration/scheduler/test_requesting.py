@@ -32,11 +32,14 @@ from specs.judging.verdict import Outcome, Verdict
 from specs.policy.budget import BudgetRules
 from specs.policy.rules import Policy
 from tests.support.asking_again import answer, look_and_verify, request_verification
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, control_plane
 
 TIM = "hub:tim"
+
+
+databases = mostly_sqlite
 
 
 def wanted(**changed: str | None) -> VerificationRequest:
@@ -71,6 +74,7 @@ def test_a_model_not_seen_yet_is_looked_at_and_its_claims_stay_within_the_budget
         assert "budget" in claim.reason
 
 
+@ON_BOTH
 def test_a_request_that_is_not_in_the_outbox_is_nobodys(farm: ControlPlane) -> None:
     request_verification(farm.database, wanted(), TIM, set())
     with farm.database.reading() as session:
@@ -82,6 +86,7 @@ def test_a_request_that_is_not_in_the_outbox_is_nobodys(farm: ControlPlane) -> N
     assert farm.claims() == []
 
 
+@ON_BOTH
 def test_a_request_is_about_a_task_and_a_revision_where_it_names_them(farm: ControlPlane) -> None:
     look_and_verify(farm.database, farm.hub, wanted(), TIM)
     main, pull_request = farm.claims()
@@ -139,6 +144,7 @@ def test_a_decided_claim_is_verified_again_as_a_new_one_and_a_refusal_is_a_line(
     assert "was verified again not long ago, and its verdict stands" in again.lines[0]
 
 
+@ON_BOTH
 def test_a_model_that_the_hub_does_not_have_leaves_a_line_in_the_record(farm: ControlPlane) -> None:
     look_and_verify(farm.database, farm.hub, wanted(model="tiny/nothing"), TIM)
     look_and_verify(farm.database, farm.hub, wanted(dataset="acme/none"), TIM)
@@ -206,6 +212,7 @@ def worker(farm: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
 
 
+@ON_BOTH
 @pytest.mark.usefixtures("worker")
 def test_a_model_is_not_looked_at_while_a_scan_may_be_at_it_but_soon_after(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
@@ -282,6 +289,7 @@ def test_a_request_for_which_the_hub_wants_hours_is_sent_once_more_when_it_is_du
     assert len(farm.claims()) == 2
 
 
+@ON_BOTH
 @pytest.mark.usefixtures("worker")
 def test_a_request_for_which_the_hub_wants_longer_than_it_is_tried_for_is_given_up_at_once(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
@@ -304,6 +312,7 @@ def given_up(farm: ControlPlane, message: OutboxRow) -> list[str]:
         return list(session.scalars(select(Event.why).where(Event.what == "looked_at")))
 
 
+@ON_BOTH
 @pytest.mark.usefixtures("worker")
 def test_a_model_that_could_not_be_looked_at_for_hours_leaves_a_line_in_the_record(farm: ControlPlane) -> None:
     message = asked_for(farm)

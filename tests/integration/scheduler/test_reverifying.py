@@ -29,7 +29,7 @@ from specs.messages import AttemptOutcome
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import Policy
 from tests.support.asking_again import RULES, reverify
-from tests.support.databases import SQLITE, Databases
+from tests.support.databases import ON_BOTH, SQLITE, Databases, mostly_sqlite
 from tests.support.deciding import complete
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import Rows
@@ -37,6 +37,9 @@ from tests.support.scheduler import ControlPlane, control_plane
 
 ADA = "hub:ada"
 AT_ONCE = ReverifyRules(cooldown_seconds=0)
+
+
+databases = mostly_sqlite
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,7 @@ def outcome_of(farm: ControlPlane, claim_id: str) -> str:
         return session.get_one(VerdictRow, claim_id).outcome
 
 
+@ON_BOTH
 def test_the_old_verdict_stays_and_a_run_that_ran_every_sample_does_not_answer_again(farm: ControlPlane) -> None:
     old = living(farm)[50.0]
     lines = reverify(farm.database, old.claim_id[:8], "new drivers", ADA).lines
@@ -118,6 +122,7 @@ def test_several_requests_for_the_same_run_share_one(farm: ControlPlane) -> None
     assert len(farm.reproductions()) == 2
 
 
+@ON_BOTH
 def test_a_run_that_was_sent_out_before_the_request_does_not_answer_it(tmp_path: Path, databases: Databases) -> None:
     policy = Policy.model_validate({"verification": {"mode": "full"}})
     with control_plane(tmp_path, databases, policy) as plane:
@@ -310,6 +315,7 @@ def test_a_fresh_run_that_failed_is_no_draw_and_one_that_was_cancelled_is(farm: 
     assert (again.asked_anew, again.stopping is None) == (True, ended != "failed")
 
 
+@ON_BOTH
 @pytest.mark.parametrize("ended", ["failed", "was cancelled"])
 @pytest.mark.parametrize("made_for", ["a request", "an entry that a request joins"])
 def test_a_second_fresh_run_asks_every_sample_and_is_the_last_word_whatever_becomes_of_the_first(
@@ -355,6 +361,7 @@ def test_after_the_cooldown_a_fresh_run_is_made_whoever_shared_the_one_before(fa
     assert (fresh.asked_anew, fresh.stopping is None) == (True, False)
 
 
+@ON_BOTH
 @pytest.mark.parametrize("shared", [False, True])
 def test_the_run_that_gave_the_verdict_is_no_fresh_one(farm: ControlPlane, shared: bool) -> None:
     """Also where the claim was asked anew itself, and its run, which it shares, was made much later."""
@@ -392,6 +399,7 @@ def test_the_run_that_gave_the_verdict_is_no_fresh_one(farm: ControlPlane, share
     assert run_of(farm, ask(farm, other)) == farm.reproductions()[-1].reproduction_id != run_id
 
 
+@ON_BOTH
 @pytest.mark.parametrize("asks", ["somebody", "the farm"])
 def test_a_run_on_an_engine_that_is_too_old_now_answers_nothing_that_is_asked_anew(
     farm: ControlPlane, asks: str
@@ -452,6 +460,7 @@ def put(farm: ControlPlane, claim: Claim, ref: str, value: float | None = None) 
     return claim_id
 
 
+@ON_BOTH
 def test_the_command_asks_under_the_users_name_by_policys_rules(
     farm: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -471,6 +480,7 @@ def test_the_command_asks_under_the_users_name_by_policys_rules(
         assert operator() in session.scalars(select(Event.actor)).all()
 
 
+@ON_BOTH
 def test_on_a_benchmark_that_is_not_listed_now_every_verdict_stays(farm: ControlPlane) -> None:
     with farm.database.transaction() as session:
         session.execute(update(Claim).values(stale_since=now(), stale_reason="the model's files changed since"))
@@ -486,6 +496,7 @@ def test_on_a_benchmark_that_is_not_listed_now_every_verdict_stays(farm: Control
     assert repeat_stale(farm.database, rules) == 2
 
 
+@ON_BOTH
 def test_claims_on_a_benchmark_that_is_not_listed_now_take_no_others_place(rows: Rows) -> None:
     for dataset_id in ("acme/unlisted", "acme/listed"):
         rows.benchmark(dataset_id)

@@ -27,12 +27,15 @@ from specs.errors import InterventionError, TokenError
 from specs.judging.verdict import Outcome
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import token
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.deciding import complete
 from tests.support.publishing_farm import publishing_farm
 from tests.support.rows import Rows, comparison
 
 OPERATOR = "operator:ada"
+
+
+databases = mostly_sqlite
 
 
 def badge_of(database: Database, claim_id: str) -> Badge:
@@ -142,6 +145,7 @@ def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
+@ON_BOTH
 def test_a_badge_that_was_being_signed_when_its_key_was_revoked_is_not_published(
     tmp_path: Path, databases: Databases
 ) -> None:
@@ -170,6 +174,7 @@ def test_what_is_no_badge_cannot_be_revoked(rows: Rows) -> None:
             revoke(rows.database, target, "?", OPERATOR)
 
 
+@ON_BOTH
 def test_a_revoked_key_takes_all_its_badges_with_it_and_no_others(rows: Rows) -> None:
     ours = [rows.verified(), rows.verified()]
     other = rows.verified()

@@ -29,7 +29,7 @@ from specs.policy.rules import Policy
 from specs.policy.verification import VerificationRules
 from tests.support import deciding
 from tests.support.asking_again import reverify
-from tests.support.databases import Databases
+from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
@@ -38,6 +38,9 @@ from tests.support.sent_batches import sent_batches
 BENCHMARK = "acme/capitals"
 N = 120
 SCORES = [float(bit) for bit in np.random.default_rng(0).integers(0, 2, N)]
+
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -180,6 +183,7 @@ def test_whoever_claims_one_value_after_another_has_two_draws(farm: ControlPlane
         assert run_of(farm, third).reproduction_id == run_of(farm, second).reproduction_id, "and answers what follows"
 
 
+@ON_BOTH
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_claim_on_each_commit_of_a_benchmark_is_one_run_that_may_stop_early(
     farm: ControlPlane, *, at_once: bool
@@ -203,6 +207,7 @@ def test_a_claim_on_each_commit_of_a_benchmark_is_one_run_that_may_stop_early(
     assert len({run.dataset_revision for run in runs}) == len({run.seed for run in runs}) == 3
 
 
+@ON_BOTH
 def test_a_claim_on_a_pull_request_makes_no_run_of_the_authors_one_of_every_sample(farm: ControlPlane) -> None:
     """The author has a run that may stop early, once; on pull requests there is one whoever opens them."""
     bench, repo = RepoName(RepoType.DATASET, BENCHMARK), add_model(farm.served.local, "tiny/model")
@@ -227,6 +232,7 @@ def test_a_claim_on_a_pull_request_makes_no_run_of_the_authors_one_of_every_samp
     ]
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("what", "early"),
     [
@@ -297,6 +303,7 @@ def few_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"scheduler.{module}.MOST_CLAIMS", 3)
 
 
+@ON_BOTH
 @pytest.mark.usefixtures("few_at_most")
 @pytest.mark.parametrize("said", ["the same", "as many as a run decides", "more"])
 def test_however_many_claims_come_at_once_they_have_one_draw(farm: ControlPlane, said: str) -> None:
@@ -322,6 +329,7 @@ def test_however_many_claims_come_at_once_they_have_one_draw(farm: ControlPlane,
         assert sorted(each.claimed for each in order.stopping.claims) == sorted({each / 100 for each in percents[said]})
 
 
+@ON_BOTH
 @pytest.mark.usefixtures("few_at_most")
 def test_a_run_that_never_has_every_sample_decides_no_more_claims_than_it_can(farm: ControlPlane) -> None:
     farm.policy = Policy(verification=VerificationRules(sample_limit=100))
@@ -346,6 +354,7 @@ def test_what_is_no_further_try_may_stop_early(farm: ControlPlane) -> None:
     assert order.stopping is not None, "nothing was drawn where the farm failed"
 
 
+@ON_BOTH
 def test_a_run_of_every_sample_answers_later_claims_at_once(farm: ControlPlane) -> None:
     early = claim(farm, 50.0)
     orders(farm)
@@ -397,6 +406,7 @@ def test_an_earlier_run_of_every_sample_of_the_same_model_is_paired_with(farm: C
     assert order.stopping.predictors == wanted
 
 
+@ON_BOTH
 def test_runs_on_another_revision_of_the_dataset_predict_nothing(farm: ControlPlane) -> None:
     early = claim(farm, 50.0)
     orders(farm)

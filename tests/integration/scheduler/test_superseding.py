@@ -24,7 +24,7 @@ from scheduler.watch.claims import withdraw_all
 from specs.policy.reverify import ReverifyRules
 from tests.support.asking_again import reverify
 from tests.support.attestations import attestation, signer
-from tests.support.databases import SQLITE, Databases
+from tests.support.databases import ON_BOTH, SQLITE, Databases, mostly_sqlite
 from tests.support.deciding import complete
 from tests.support.hub_content import add_model, entry, submit
 from tests.support.publishing_farm import OWN, Publishing, published_farm, publishing_farm
@@ -32,6 +32,9 @@ from tests.support.publishing_farm import OWN, Publishing, published_farm, publi
 ADA = "hub:ada"
 MODEL = RepoName(RepoType.MODEL, "tiny/model")
 WANTS = {"mode": "pull_request", "verdicts": ["verified", "mismatch"]}
+
+
+databases = mostly_sqlite
 
 
 def again(site: Publishing, value: float, right: int) -> str:
@@ -134,6 +137,7 @@ def test_a_newer_proof_closes_the_farms_older_pull_request_once(
         assert ["Superseded by #3" in text for text in site.said(2)] == [False, True]
 
 
+@ON_BOTH
 @pytest.mark.parametrize("jti", [None, "\0"], ids=["its own", "another farm's"])
 def test_a_farm_whose_key_and_address_are_others_by_now_replaces_its_own_badge_alone(
     tmp_path: Path, databases: Databases, jti: str | None
@@ -214,6 +218,7 @@ def test_a_proof_of_the_same_benchmark_is_not_told_again_after_a_change_of_its_d
         assert (new in site.publications()) is told_again
 
 
+@ON_BOTH
 def test_a_score_that_is_not_reproduced_again_has_its_badge_revoked_and_that_is_told_once(either: Publishing) -> None:
     site = either
     old = site.living()[50.0].claim_id
@@ -249,6 +254,7 @@ def claims(site: Publishing) -> Sequence[Claim]:
         return session.scalars(select(Claim)).all()
 
 
+@ON_BOTH
 @pytest.mark.parametrize("entry_now", ["other notes", "another file", "merged"])
 def test_a_score_that_is_not_reproduced_loses_the_badges_of_every_entry_that_claimed_it(
     either: Publishing, entry_now: str
@@ -294,6 +300,7 @@ def test_a_badge_is_revoked_however_the_entry_says_by_now_that_it_is_about_the_b
     assert badges(site)[old] == f"the same score was run again and not reproduced: claim {mismatch}"
 
 
+@ON_BOTH
 @pytest.mark.parametrize("names_it", [True, False])
 def test_a_badge_is_revoked_whether_or_not_its_entry_names_the_only_task_by_now(
     either: Publishing, *, names_it: bool
@@ -349,6 +356,7 @@ def test_a_badge_about_one_commit_of_a_benchmark_is_revoked_by_a_mismatch_at_ano
     assert badges(site)[old] == (why if is_outdone else None)
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     ("is_now", "right", "outcome", "is_outdone"),
     [("fraction", 20, "mismatch", True), ("percent", 20, "mismatch", False), ("percent", 1, "verified", False)],
@@ -385,6 +393,7 @@ def test_what_is_found_of_a_value_on_one_scale_is_another_score_than_on_the_othe
     assert (new in site.publications()) == (is_outdone or outcome == "verified")
 
 
+@ON_BOTH
 @pytest.mark.parametrize("mismatch_is_seen", [True, False])
 def test_a_badge_that_is_signed_after_its_score_was_not_reproduced_again_is_revoked(
     either: Publishing, monkeypatch: pytest.MonkeyPatch, *, mismatch_is_seen: bool
@@ -484,6 +493,7 @@ def test_a_mismatch_is_written_where_policy_wants_it_once_and_not_about_old_verd
         assert want_mismatches(site.farm.database, site.farm.policy.publish) == 0
 
 
+@ON_BOTH
 @pytest.mark.parametrize(
     "verdicts", [["verified", "mismatch"], ["mismatch"]], ids=["proofs wanted", "mismatches alone"]
 )

@@ -18,12 +18,14 @@ from scheduler.watch.models import look_at_model
 from specs.errors import HubAway, NoAccess
 from specs.judging.staleness import Head, Ran, what_changed
 from specs.policy.watch import WatchRules
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 
 BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 
+databases = mostly_sqlite
 farm = empty_farm
 
 
@@ -77,6 +79,7 @@ def test_result_files_that_are_too_many_are_said_to_be_and_take_nothing_from_wha
     assert "a.yaml" not in states
 
 
+@ON_BOTH
 def test_claims_that_are_too_many_are_said_to_be_and_take_nothing_from_what_was_read(
     farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +146,7 @@ def test_a_malformed_file_is_one_rejected_claim_with_a_reason(farm: ControlPlane
     assert sound.state == ClaimState.SUBMITTED
 
 
+@ON_BOTH
 def test_a_source_that_is_said_later_is_known_and_the_claim_stays_the_same(farm: ControlPlane, model: RepoName) -> None:
     farm.scan()
     (before,) = farm.claims()
@@ -216,6 +220,7 @@ def test_a_scan_of_an_unchanged_hub_costs_no_request_a_model(farm: ControlPlane)
     assert len(farm.claims()) == 16
 
 
+@ON_BOTH
 def test_a_model_that_is_announced_while_it_is_looked_at_is_looked_at_again(
     farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +325,7 @@ def test_one_row_does_not_turn_the_scores_of_all_others_into_percentages(farm: C
     assert rules[57.0] is None, "no score on that scale"
 
 
+@ON_BOTH
 def test_too_many_files_do_not_keep_what_was_verified_before_them_current(
     farm: ControlPlane, model: RepoName, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from scheduler.hub.hub import Hub
 from scheduler.state_machine import ClaimState
 from scheduler.watch import models
 from specs.policy.watch import WatchRules
+from tests.support.databases import ON_BOTH, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
 from tests.support.scheduler import ControlPlane, empty_farm
 from tests.support.waiting import until
@@ -22,6 +23,7 @@ from tests.support.waiting import until
 BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 
+databases = mostly_sqlite
 farm = empty_farm
 
 
@@ -41,6 +43,7 @@ def states(farm: ControlPlane) -> list[tuple[str, float | None, ClaimState]]:
     return [(claim.ref, claim.value, ClaimState(claim.state)) for claim in farm.claims()]
 
 
+@ON_BOTH
 def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPlane, model: RepoName) -> None:
     both = entry(BENCHMARK, 79.5) + entry(BENCHMARK, 60, more="  notes: with tools\n")
     submit(farm.served.local, model, both, author="somebody", create_pr=True)

@@ -22,10 +22,12 @@ from scheduler.webhooks import delivery, registry, sending
 from specs.api_v1.webhooks import NewWebhook, WantedFilter
 from specs.policy.rules import Policy
 from tests.support.broken_tls import broken_tls
-from tests.support.databases import at_once
+from tests.support.databases import ON_BOTH, at_once, mostly_sqlite
 from tests.support.receiver import Receiver, receiving
 from tests.support.rows import Rows
 from tests.support.tls_server import answered_over_tls
+
+databases = mostly_sqlite
 
 
 @pytest.fixture
@@ -86,6 +88,7 @@ def test_filters_choose_by_kind_model_and_benchmark(rows: Rows, receiver: Receiv
     assert {message["data"]["why"] for message in told(receiver)} == {mine, "run"}
 
 
+@ON_BOTH
 def test_one_that_is_refused_comes_again_under_the_same_id_after_a_while(
     rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +112,7 @@ def test_one_that_is_refused_comes_again_under_the_same_id_after_a_while(
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
 
 
+@ON_BOTH
 def test_it_is_given_up_after_the_last_try_or_at_once_where_the_receiver_says_so(
     rows: Rows, receiver: Receiver
 ) -> None:
@@ -144,6 +148,7 @@ def test_one_that_is_away_holds_up_nobody(rows: Rows, receiver: Receiver) -> Non
     assert len(receiver.got) == 1
 
 
+@ON_BOTH
 def test_one_that_is_behind_takes_nobodys_turn(rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery, "SENT_AT_ONCE", 2)
     added(rows, "http://127.0.0.1:9/hook", kinds=["claim.blocked"])
@@ -182,6 +187,7 @@ def test_what_one_that_was_removed_left_behind_takes_nobodys_turn(
     assert len(receiver.got) == 1
 
 
+@ON_BOTH
 def test_two_control_workers_write_each_message_once(rows: Rows, receiver: Receiver) -> None:
     added(rows, receiver.url, kinds=["claim.decided"])
     for _ in range(20):
@@ -190,6 +196,7 @@ def test_two_control_workers_write_each_message_once(rows: Rows, receiver: Recei
     assert len(deliveries(rows)) == 20
 
 
+@ON_BOTH
 def test_the_log_is_forgotten_after_a_while_but_nothing_that_waits(rows: Rows, receiver: Receiver) -> None:
     added(rows, receiver.url)
     receiver.statuses[:] = [200, 500]
@@ -243,6 +250,7 @@ def test_a_receiver_that_drips_holds_up_nobody_for_long(rows: Rows, monkeypatch:
     assert (sent.tries, sent.detail) == (1, "no whole answer within 0.3 s")
 
 
+@ON_BOTH
 def test_one_that_hangs_is_tried_once_a_round_and_others_are_told_all_meanwhile(
     rows: Rows, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
