@@ -60,7 +60,7 @@ def entries(policy: Policy) -> dict[str, dict[str, Any]]:
         name: {
             "task": name,
             "schedule": timedelta(seconds=seconds),
-            # Due as soon as beat starts. From a beat that keeps no file, Celery would wait for a whole period first: a
+            # Due as soon as beat starts. By itself Celery would wait for a whole period first: a
             # new farm for a minute until it looks at the Hub, and one that is restarted each hour would never tidy.
             "last_run_at": LONG_AGO,
             # One that waited until the next is due is not needed any more. It is beat's clock that sets the time, and
@@ -92,5 +92,7 @@ def _configuration() -> dict[str, Any]:
     return {
         **celery_settings(settings.broker_url.get_secret_value()),
         "timezone": "UTC",
+        # By default one that keeps a file, of which `entries` needs nothing, and that ends where the disk is full.
+        "beat_scheduler": "celery.beat:Scheduler",
         "beat_schedule": entries(read_policy(settings.policy)),
     }

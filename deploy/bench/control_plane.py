@@ -49,7 +49,7 @@ def start_control_plane(
     processes.start(api(told))
     for name in control_names(control_workers):
         processes.start(control_worker(told, name))
-    processes.start(beat(told, folder))
+    processes.start(beat(told))
     processes.wait_until("the API", lambda: answers(f"{plan.api_url}/readyz"), API_SECONDS)
     return ControlPlane(plan.api_url, broker, folder.resolve() / "evidence")
 

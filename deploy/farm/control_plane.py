@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from deploy.farm.processes import Process
 from specs.messages import CONTROL_QUEUE
@@ -39,9 +38,8 @@ def control_worker(environment: Mapping[str, str], name: str = "control", log_le
     return Process(name, celery("scheduler.app", "worker", *take, *threads), environment)
 
 
-def beat(environment: Mapping[str, str], folder: Path) -> Process:
-    """Says when what is due; one for a farm. Its schedule is kept in `folder`."""
-    kept = ["--schedule", str(folder.resolve() / "beat-schedule"), "--pidfile", "", "--loglevel", QUIET]
+def beat(environment: Mapping[str, str]) -> Process:
+    """Says when what is due; one for a farm."""
     # If the operator has named one, it shows that the control worker consumes: beat would go on touching it.
     own = {name: value for name, value in environment.items() if name != "REPROFARM_LIVENESS_FILE"}
-    return Process("beat", celery("scheduler.schedule", "beat", *kept), own)
+    return Process("beat", celery("scheduler.schedule", "beat", "--pidfile", "", "--loglevel", QUIET), own)

@@ -80,7 +80,7 @@ def _start(plan: Plan, processes: Processes) -> RunningFarm:
     publishing = plan.environment_of_control(broker_url, writes_to_hub=True)
     # It says what becomes of claims, runs and workers; beat would say each second what it asks for.
     processes.start(control_plane.control_worker(publishing, log_level="INFO"))
-    processes.start(control_plane.beat(control, plan.folder))
+    processes.start(control_plane.beat(control))
     gpus = shared_out(pools, os.environ.get("CUDA_VISIBLE_DEVICES"))
     for pool in pools:
         told = ["--hostname", f"{pool.name}@%h", "--loglevel", "INFO"]

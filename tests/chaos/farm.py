@@ -259,7 +259,7 @@ def _start_farm(farm: ChaosFarm, control: dict[str, str], hub_url: str, runs: Pa
     supervisor.start(api(control))
     for name in farm.control_workers:
         supervisor.start(control_worker(control, name))
-    supervisor.start(beat(control, folder))
+    supervisor.start(beat(control))
     engine = stand_in("--slow-seconds", "1.0", "--start-seconds", str(ENGINE_START_SECONDS))
     app = worker_app(engine, runs)
     supervisor.start(stand_in_worker(folder, farm.broker_url, app, {"REPROFARM_WORKER_HUB_ENDPOINT": hub_url}))

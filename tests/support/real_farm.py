@@ -180,7 +180,7 @@ def real_farm(
             database = Database(f"sqlite:///{folder / 'reprofarm.db'}")
             database.upgrade()
             processes.start(control_worker(control, log_level="INFO"))
-            processes.start(beat(control, folder))
+            processes.start(beat(control))
             yield RealFarm(url, served, token, database, control, processes, folder, broker, more)
             database.engine.dispose()
     finally:

@@ -45,15 +45,18 @@ def test_one_is_stuck_only_if_the_broker_answers_and_it_takes_or_sends_nothing(t
         processes.stop()
 
 
-def test_beat_touches_its_file_as_it_sends_and_under_up_not_the_control_workers(tmp_path: Path) -> None:
+def test_beat_sends_and_touches_its_file_without_room_on_the_disk_and_under_up_not_the_control_workers(
+    tmp_path: Path,
+) -> None:
     processes = Processes(tmp_path, tmp_path / "logs")
     alive = tmp_path / "alive"
     try:
         broker = start_redis(processes, tmp_path / "redis")
         environment = clean_environment(REPROFARM_BROKER_URL=broker, REPROFARM_LIVENESS_FILE=str(alive))
-        of_up = beat(environment, tmp_path)
+        of_up = beat(environment)
         assert "REPROFARM_LIVENESS_FILE" not in of_up.environment
-        processes.start(Process("beat", of_up.command, environment))
+        without_room = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *of_up.command]
+        processes.start(Process("beat", without_room, environment))
         processes.wait_until("beat sends", alive.exists, 60)
         alive.unlink()
         processes.wait_until("beat goes on sending", alive.exists, 60)
