@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from celery.exceptions import Reject, Retry
 from sqlalchemy.exc import OperationalError
 
 from scheduler.collect import checking, current_attempts, reports
@@ -15,6 +16,7 @@ from scheduler.collect.checking import Checked
 from scheduler.collect.ending import DEADLY
 from scheduler.control_worker import worker_messages
 from scheduler.control_worker.worker_messages import take_report
+from scheduler.database.postgres import AWAY
 from scheduler.database.tables import Attempt, Reproduction, now
 from scheduler.farm import Farm
 from scheduler.judging.evidence import check_evidence
@@ -65,8 +67,7 @@ def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_
 ) -> None:
     monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
     monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
-    task: Any = take_report
-    assert task.retry_backoff_max + current_attempts.ROW_SECONDS < AWAITED_SECONDS
+    assert worker_messages.LONGEST_PAUSE_SECONDS + current_attempts.ROW_SECONDS < AWAITED_SECONDS
     monkeypatch.setattr(reports, "ROW_SECONDS", 0.1)
     held = world.report
     begun(world, farm)
@@ -86,11 +87,11 @@ def test_a_report_whose_row_somebody_else_holds_for_long_keeps_no_other_waiting_
         assert taken[1].result(PATIENCE_SECONDS) is False
         with pytest.raises(OperationalError) as locked:
             taken[0].result(PATIENCE_SECONDS)
-        assert isinstance(locked.value, task.autoretry_for)
+        assert isinstance(locked.value, AWAY)
     # The reaper may come first, once the row is free.
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert reproduction(farm).state == ReproductionState.RUNNING
-    task.run(held.encode())
+    take_report(held.encode())
     assert outcomes(farm) == {TRUE_PERCENT: "verified", INFLATED_PERCENT: "mismatch"}
 
 
@@ -148,6 +149,55 @@ def test_a_report_that_nobody_survives_is_checked_no_more_and_its_run_tried_agai
     assert (latest_attempt(farm).outcome, reproduction(farm).failures) == (AttemptOutcome.LOST, 1)
     assert latest_attempt(farm).stage not in DEADLY
     assert latest_attempt(farm).report is None
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("first", ["the database", "the broker", "somebody who stops it"])
+def test_a_report_is_held_while_neither_database_nor_broker_takes_it(
+    world: World, farm: Farm, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr("scheduler.control_worker.process.farm", lambda: farm)
+    monkeypatch.setattr("scheduler.control_worker.sending.send_out_if_possible", lambda: None)
+    monkeypatch.setattr(worker_messages, "_stopping", threading.Event())
+    task, there, refused, sent = cast("Any", take_report), set[str](), list[str](), list[Any]()
+    take_in = reports.report
+
+    def database(*asked: Any) -> bool:
+        if "the database" not in there:
+            raise OperationalError("SELECT 1", {}, Exception("server closed the connection unexpectedly"))
+        return take_in(*asked)
+
+    def broker(args: Any, *_: Any, **__: Any) -> None:
+        if "the broker" not in there:
+            refused.append("the broker")
+            raise ConnectionError("nobody listens there")
+        sent.append(args)
+
+    monkeypatch.setattr(reports, "report", database)
+    monkeypatch.setattr(task, "apply_async", broker)
+
+    def deliver() -> BaseException | None:
+        body = world.report.encode()
+        task.push_request(id="of-a-report", args=(body,), kwargs={}, called_directly=False, is_eager=False)
+        try:
+            task.run(body)
+        except (Retry, Reject) as raised:
+            return raised
+        finally:
+            task.pop_request()
+        return None
+
+    with ThreadPoolExecutor(1) as threads:
+        taken = threads.submit(deliver)
+        until(lambda: len(refused) > 1 or taken.done())
+        assert not taken.done(), "nobody has the report any more"
+        there.add(first)
+        if first == "somebody who stops it":
+            worker_messages._let_go()
+        ended = taken.result(PATIENCE_SECONDS)
+    assert type(ended) is {"the database": type(None), "the broker": Retry}.get(first, Reject)
+    assert sent == ([(world.report.encode(),)] if first == "the broker" else [])
+    assert bool(outcomes(farm)) is (first == "the database")
 
 
 @pytest.mark.parametrize("by_message", [True, False])
