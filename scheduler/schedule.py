@@ -6,10 +6,12 @@ Run by `celery -A scheduler.schedule beat`, once a farm.
 from __future__ import annotations
 
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import schedule
 
 from scheduler.settings import CLOCKS_DIFFER_SECONDS, read_settings
 from specs.messages import CONTROL_QUEUE
@@ -32,7 +34,8 @@ REVERIFY_SECONDS = 60.0
 """Between two looks for what is stale, for comments that ask, and for requests that are due once more: as often as the
 Hub is scanned by default."""
 
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(1900, 1, 1, tzinfo=UTC)
+"""Before any time that `_steady_now` says."""
 
 app = Celery("schedule")
 
@@ -54,12 +57,20 @@ def periods(policy: Policy) -> dict[str, float]:
     }
 
 
+def _steady_now() -> datetime:
+    """By a clock that nobody sets, and that says nothing but how much time has passed.
+
+    By the machine's, one that is set back by an hour would have beat send nothing for an hour.
+    """
+    return datetime.fromtimestamp(time.monotonic(), UTC)
+
+
 def entries(policy: Policy) -> dict[str, dict[str, Any]]:
     """Beat's schedule, by the names of its tasks."""
     return {
         name: {
             "task": name,
-            "schedule": timedelta(seconds=seconds),
+            "schedule": schedule(timedelta(seconds=seconds), nowfun=_steady_now),
             # Due as soon as beat starts. By itself Celery would wait for a whole period first: a
             # new farm for a minute until it looks at the Hub, and one that is restarted each hour would never tidy.
             "last_run_at": LONG_AGO,

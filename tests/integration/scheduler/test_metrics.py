@@ -243,7 +243,10 @@ def test_a_wait_goes_on_with_the_broker_and_begins_anew_behind_a_run(rows: Rows)
     assert waited(dispatched, ReproductionState.RUNNING, queued) == 0
 
 
-def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
+@pytest.mark.parametrize("ago", [timedelta(minutes=10), -timedelta(minutes=15)])
+def test_how_long_ago_anybody_did_what_beat_asks_for_also_by_a_clock_that_was_set_back(
+    rows: Rows, ago: timedelta
+) -> None:
     figures = scraped(rows.database)
     with rows.database.transaction() as session:
         session.get_one(Marker, AWAITED).at -= timedelta(hours=1)
@@ -252,7 +255,7 @@ def test_how_long_ago_anybody_did_what_beat_asks_for(rows: Rows) -> None:
     assert age >= 3600, "nobody ever has"
     reap(rows.database, Policy(), *EMPTY_QUEUES)
     with rows.database.transaction() as session:
-        session.get_one(Marker, REAPER_LOOKED).at -= timedelta(minutes=10)
+        session.get_one(Marker, REAPER_LOOKED).at -= ago
     age = figures.get_sample_value("reprofarm_reaper_age_seconds")
     assert age is not None
     assert 600 <= age < 1200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,33 @@ def test_every_regular_task_is_due_as_soon_as_beat_starts() -> None:
     assert all(entry.is_due()[0] for entry in found.values())
     # And once it was sent, only after its period.
     assert not any(beat.reserve(entry).is_due()[0] for entry in found.values())
+
+
+@pytest.mark.parametrize("set_by", [timedelta(hours=-1), timedelta(hours=1)])
+def test_beat_goes_by_the_time_that_passes_whatever_the_clock_is_set_to(
+    set_by: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = Policy()
+    app = Celery("schedule", set_as_current=False)
+    app.conf.update(timezone="UTC", beat_schedule=entries(policy))
+    beat: Any = Scheduler(app)
+    sent: list[str] = []
+    monkeypatch.setattr(beat, "apply_entry", lambda entry, **_: sent.append(entry.name))
+    monkeypatch.setattr(Scheduler, "producer", None)
+
+    def turn() -> set[str]:
+        sent.clear()
+        while not beat.tick():
+            pass
+        return set(sent)
+
+    assert turn() == set(periods(policy))
+    at = datetime.now(UTC) + set_by
+    monkeypatch.setattr(app, "now", lambda: at)
+    assert turn() == set(), "nothing is due once more at once"
+    later = time.monotonic() + max(periods(policy).values())
+    monkeypatch.setattr("scheduler.schedule.time", SimpleNamespace(monotonic=lambda: later))
+    assert turn() == set(periods(policy))
 
 
 @pytest.mark.parametrize("name", periods(Policy()))
