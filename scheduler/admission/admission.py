@@ -17,7 +17,7 @@ from scheduler.admission.run_settings import RunSettings
 from specs.epochs import MEAN, epochs_needed, same_by_any_number
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
-from specs.hub.task_spec import answering_arguments, gives_one_seed
+from specs.hub.task_spec import gives_one_seed, turns_of
 from specs.judging.forecast import Foreseen
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
@@ -281,8 +281,11 @@ def _placement(
 
 
 def _max_tokens(task: TaskSpec, rules: VerificationRules) -> int | None:
-    said = answering_arguments(task.definition).get("max_tokens") if task.definition is not None else None
-    return said if isinstance(said, int) and said > 0 else rules.generation.max_tokens
+    """Of the longest answer, earlier turns included: each takes its room and its time."""
+    own = rules.generation.max_tokens
+    turns = turns_of(task.definition) if task.definition is not None else []
+    limits = [limit for turn in turns if (limit := turn.args.get("max_tokens") or own) is not None]
+    return max(limits, default=own) if len(limits) == len(turns) else None
 
 
 def _engine(model_id: str, model: ModelFacts, placement: Placement, policy: Policy) -> EngineRules:

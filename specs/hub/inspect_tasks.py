@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from specs.epochs import MAX_EPOCHS, epochs_needed
 from specs.hub.inspect_args import check_arguments
 from specs.hub.task_hints import sentence
-from specs.hub.task_spec import JUDGING, JUDGING_SCORERS, SpecStatus, TaskSpec, read_id
+from specs.hub.task_spec import JUDGING, JUDGING_SCORERS, TURNS, SpecStatus, TaskSpec, read_id
 from specs.hub.templates import check_template
 from specs.text import clean
 
@@ -25,7 +25,6 @@ _KNOWN_NAMES = {
 }
 # What Inspect's record mapping for eval.yaml reads (`_record_to_sample_hf`); it ignores the rest of FieldSpec.
 _FIELD_SPEC_KEYS = frozenset({"input", "input_image", "target", "choices", "metadata", "description"})
-_ANSWERING_SOLVERS = frozenset({"generate", "multiple_choice", "self_critique"})
 _JUDGE_TEMPLATE = frozenset({"question", "answer", "criterion", "instructions"})
 # The placeholders of each template argument, beside the columns in field_spec.metadata. Inspect fills the first four
 # leniently, and those arguments of theirs that it does not know are placeholders too; the others with str.format.
@@ -175,7 +174,7 @@ def _check_choices(where: str, task: HFTask, found: _Findings) -> None:
     """Inspect's schema does not see that the parts do not fit; each of these fails or scores nothing at run time."""
     solvers = {solver.name for solver in task.solvers}
     has_choices = task.field_spec.choices is not None
-    if not solvers & _ANSWERING_SOLVERS and "use_tools" not in solvers:
+    if not solvers & TURNS and "use_tools" not in solvers:
         found.invalid.append(f"{where}.solvers: none asks the model for an answer; add `- name: generate`")
     if "multiple_choice" in solvers and not has_choices:
         found.invalid.append(f"{where}.solvers: multiple_choice needs field_spec.choices")

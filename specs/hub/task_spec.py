@@ -11,7 +11,7 @@ from specs.ids import MAX_TASK_ID_CHARS, is_task_id
 from specs.text import clean
 
 if TYPE_CHECKING:
-    from inspect_ai._eval.task.hf import HFTask
+    from inspect_ai._eval.task.hf import HFSolver, HFTask
 
 
 class SpecStatus(StrEnum):
@@ -54,19 +54,32 @@ class TaskSpec:
 
 
 ANSWERING = frozenset({"generate", "multiple_choice"})
+"""Solvers that ask the evaluated model for an answer, with settings of their own where the spec gives some."""
+
+TURNS = ANSWERING | {"self_critique"}
+"""Solvers after which there is another answer of the evaluated model's. That of the last is scored."""
 
 JUDGING_SCORERS = frozenset({"model_graded_qa", "model_graded_fact"})
 JUDGING = JUDGING_SCORERS | {"self_critique"}
 """Solvers and scorers whose argument `model` is a judge. Of a template's step it is one more thing to fill in."""
 
 
+def turns_of(task: HFTask) -> list[HFSolver]:
+    """The solvers of a task after each of which there is another answer."""
+    return [solver for solver in task.solvers if solver.name in TURNS]
+
+
 def answering_arguments(task: HFTask) -> dict[str, Any]:
-    """What a task's solvers say of how to answer: it goes before all other settings, and the last has the last word."""
-    return {key: value for solver in task.solvers if solver.name in ANSWERING for key, value in solver.args.items()}
+    """What a spec says of how the answer is given that is scored: it goes before all other settings.
+
+    Inspect gives each solver its own arguments and no others: those of an earlier turn say nothing of the last.
+    """
+    turns = turns_of(task)
+    return turns[-1].args if turns else {}
 
 
 def gives_one_seed(task: HFTask) -> bool:
-    """Whether every answer is asked for with one seed, the spec's; one that is null is none, to Inspect as well."""
+    """Whether every scored answer is asked for with one seed, the spec's; null is none, to Inspect as well."""
     return answering_arguments(task).get("seed") is not None
 
 

@@ -35,7 +35,7 @@ class GenerationSettings(Contract):
 
 
 class EffectiveGeneration(Contract):
-    """The sampling settings that a run really used."""
+    """The sampling settings that a run really used for the answers that it scored."""
 
     temperature: float
     top_p: float

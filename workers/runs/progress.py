@@ -69,6 +69,8 @@ def watch(progress: ProgressFile, stop: StopWhenSure | None) -> None:
 def seed_each_answer(seed: int, epochs: int) -> None:
     """Send a seed of its own with each answer: `seed` with the first sample's first epoch, and one more with the next.
 
+    Those are the requests that would have `seed` itself; what the spec gives a turn goes out as it is.
+
     vLLM draws the same random numbers for every request of one seed, whatever is asked: several epochs would be one,
     and a model that begins its answers alike would choose the same letter for hundreds of questions.
     """
@@ -77,5 +79,5 @@ def seed_each_answer(seed: int, epochs: int) -> None:
     class Seeds(Hooks):
         async def on_before_model_generate(self, data: BeforeModelGenerate) -> None:
             active = sample_active()
-            if active is not None and data.config.seed is not None and isinstance(active.sample.id, int):
+            if active is not None and data.config.seed == seed and isinstance(active.sample.id, int):
                 data.config.seed = seed + (active.sample.id - 1) * epochs + active.epoch - 1

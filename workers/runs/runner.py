@@ -114,8 +114,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
             stop.answered(answer)
     total, epochs = len(prepared.sample_ids), canonical.population.epochs
     watch(ProgressFile(folder / PROGRESS_FILE, total, epochs, known), stop)
-    if request.generation.sources.get("seed") != "spec":
-        seed_each_answer(order.seed, epochs)
+    seed_each_answer(order.seed, epochs)
     model = get_model(
         f"vllm/{request.model.model_id}",
         # Of this model alone: what a whole run is given, judges inherit, and those are away for longer at times.

@@ -51,19 +51,27 @@ def test_a_model_that_judges_itself_is_not_held_to_the_settings_of_its_answers(t
     assert (generation.max_tokens, generation.temperature, generation.top_k, generation.seed) == (7, 0.5, 3, 11)
 
 
-def test_of_two_questions_to_the_model_each_has_its_own_settings(tmp_path: Path) -> None:
-    _, (first, second) = _asked(
+def test_of_two_questions_to_the_model_each_has_its_own_settings_and_the_last_ones_are_recorded(tmp_path: Path) -> None:
+    report, asked = _asked(
         tmp_path,
         {
             "solvers": [
-                {"name": "generate"},
+                {"name": "generate", "args": {"temperature": 0.9, "top_k": 3, "seed": 11}},
                 {"name": "user_message", "args": {"template": "Sure? Say: yes"}},
-                {"name": "generate", "args": {"temperature": 0.9, "max_tokens": 3}},
+                {"name": "generate", "args": {"max_tokens": 9}},
             ]
         },
+        rows=ROWS * 2,
     )
-    assert (first["temperature"], first["max_tokens"]) == (0.0, 500)
-    assert (second["temperature"], second["max_tokens"]) == (0.9, 3)
+    first, last = ([each for each in asked if ("Sure" in str(each["messages"])) is later] for later in (False, True))
+    assert [(each["temperature"], each["max_tokens"], each["top_k"]) for each in first] == [(0.9, 500, 3)] * 2
+    assert [(each["temperature"], each["max_tokens"], each["top_k"]) for each in last] == [(0.0, 9, 40)] * 2
+    assert [each["seed"] for each in first] == [11, 11]
+    assert sorted(each["seed"] for each in last) == [5, 6], "each answer has one of its own"
+    assert report.measurement is not None
+    generation = report.measurement.circumstances.generation
+    assert (generation.temperature, generation.max_tokens, generation.top_k, generation.seed) == (0.0, 9, 40, 5)
+    assert (generation.sources["temperature"], generation.sources.get("seed")) == ("policy", None)
 
 
 def test_a_specs_limit_beyond_the_context_is_sent_as_the_context_since_vllm_would_refuse_it(tmp_path: Path) -> None:

@@ -370,6 +370,23 @@ def test_an_engine_that_short_answers_need_less_context_of_is_started_with_less(
     assert (open_end.pool.name, open_end.settings.engine.max_model_len) == ("big", None)
 
 
+@pytest.mark.parametrize(
+    ("solvers", "limit"),
+    [
+        ("[{name: generate, args: {max_tokens: 8000}}, {name: self_critique}]", 8000),
+        ("[{name: generate, args: {max_tokens: 10}}, {name: self_critique}]", 1000),
+        ("[{name: generate}, {name: generate, args: {max_tokens: 10}}]", 1000),
+    ],
+)
+def test_room_is_made_for_the_longest_of_several_turns(solvers: str, limit: int) -> None:
+    content = SPEC.replace(b"[{name: generate}]", solvers.encode())
+    rules = VerificationRules(generation=GenerationSettings(max_tokens=1000))
+    policy = POLICY.model_copy(update={"verification": rules})
+    answer = ask(benchmark=replace(BENCHMARK, spec=eval_yaml.parse(content)), policy=policy)
+    assert isinstance(answer, Run)
+    assert answer.max_tokens == limit
+
+
 def test_gpus_that_are_merely_held_make_no_other_reproduction() -> None:
     two, eight = (
         ask(

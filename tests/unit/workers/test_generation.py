@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inspect_ai._eval.task.hf import HFTask
+from inspect_ai._eval.task.hf import HFSolver, HFTask
 
 from specs.hub.task_spec import gives_one_seed
 from specs.policy.generation import GenerationSettings
@@ -39,6 +39,20 @@ def test_the_specs_own_argument_goes_before_everything_as_in_inspect() -> None:
     settings = resolve(GenerationSettings(temperature=0.0, max_tokens=10), _task(temperature=0.7, seed=3), {}, 7, 4096)
     assert (settings.temperature, settings.seed, settings.max_tokens) == (0.7, 3, 10)
     assert settings.sources["temperature"] == settings.sources["seed"] == "spec"
+
+
+def test_what_a_spec_says_of_an_earlier_turn_says_nothing_of_the_answer_that_is_scored() -> None:
+    first = {"name": "generate", "args": {"temperature": 0.7, "max_tokens": 4000, "seed": 3}}
+    policy = GenerationSettings(temperature=0.0, max_tokens=256)
+    critical = _task().model_copy(update={"solvers": [HFSolver(**first), HFSolver(name="self_critique")]})
+    settings = resolve(policy, critical, {}, 7, 4096)
+    assert (settings.temperature, settings.max_tokens, settings.seed) == (0.0, 256, 7)
+    assert settings.sources["temperature"] == settings.sources["max_tokens"] == "policy"
+    assert "seed" not in settings.sources
+    assert not gives_one_seed(critical)
+    twice = critical.model_copy(update={"solvers": [HFSolver(**first), HFSolver(name="generate", args={"seed": 4})]})
+    settings = resolve(policy, twice, {}, 7, 4096)
+    assert (settings.temperature, settings.max_tokens, settings.seed) == (0.0, 256, 4)
 
 
 @pytest.mark.parametrize(("arguments", "given"), [({"seed": 0}, True), ({"seed": None}, False), ({}, False)])
