@@ -110,6 +110,10 @@ class Circumstances(Contract):
     epoch_reducer: Annotated[str, Field(pattern=r"^[a-z_0-9]{1,40}$")] | None = None
     """Inspect's name of what made one score of several epochs; None where the worker's version does not say yet."""
 
+    same_prompts: bool | None = None
+    """Whether every run of the spec asks the same: not where choices are shuffled, or an earlier answer is asked about.
+    None where the worker's version does not say yet."""
+
     judges: Annotated[dict[Said, Said], Field(max_length=100)]
     """Who judged, by the name in the spec (`self` for the evaluated model); empty where no model judged."""
 

@@ -78,6 +78,12 @@ def answering_arguments(task: HFTask) -> dict[str, Any]:
     return turns[-1].args if turns else {}
 
 
+def asks_the_same(task: HFTask) -> bool:
+    """Whether every run asks the same: no choices are shuffled, and no earlier answer is part of what is asked."""
+    turns = turns_of(task)
+    return not task.shuffle_choices and len(turns) == 1 and turns[0].name in ANSWERING
+
+
 def gives_one_seed(task: HFTask) -> bool:
     """Whether every scored answer is asked for with one seed, the spec's; null is none, to Inspect as well."""
     return answering_arguments(task).get("seed") is not None

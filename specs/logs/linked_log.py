@@ -74,8 +74,12 @@ def held_against(reading: LinkedLogReading, stopping: Stopping, measurement: Mea
 
 
 def _noise(log: LinkedLog, pairs: list[tuple[float, float]], measurement: Measurement) -> float:
-    """The mean difference that an honest log may have."""
-    if not pairs or (log.greedy and measurement.circumstances.generation.temperature == 0):
+    """The mean difference that an honest log may have.
+
+    Where two runs ask otherwise, a greedy answer is as much a toss as a sampled one.
+    """
+    ran = measurement.circumstances
+    if not pairs or (log.greedy and ran.generation.temperature == 0 and ran.same_prompts):
         return NOISE
     theirs, ours = (sum(scores) / len(pairs) for scores in zip(*pairs, strict=True))
     return noise_of_sampled(min(ours, 1.0), min(theirs, 1.0))

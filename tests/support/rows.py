@@ -86,6 +86,7 @@ def measurement() -> Measurement:
             seed=11,
             chat_template_sha256=None,
             epochs=1,
+            same_prompts=True,
             judges={},
         ),
     )

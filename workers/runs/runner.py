@@ -26,6 +26,7 @@ from inspect_ai._eval.task.task import PreviousTask
 from inspect_ai.model import GenerateConfig, Model, get_model
 
 from specs.errors import EvidenceError, ReprofarmError
+from specs.hub.task_spec import asks_the_same
 from specs.judging.stopping import stopping_rule
 from specs.logs.run_log import RunLog
 from specs.logs.scoring import first_score
@@ -160,7 +161,9 @@ def _prepare(request: RunRequest) -> _Prepared:
     definition = sendable(task.definition, request.defaults, request.context_tokens)
     canonical = canonical_task(order.task, definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
     sample_ids = canonical.sample_ids[: order.sample_limit]
-    circumstances = _circumstances(request, canonical, who_judged(task.judges, order.judges))
+    circumstances = _circumstances(
+        request, canonical, who_judged(task.judges, order.judges), same_prompts=asks_the_same(definition)
+    )
     metadata = {
         "model": request.model.model_dump(),
         "task": order.task.model_dump(),
@@ -265,7 +268,9 @@ def _evaluate(task: Task | PreviousTask, model: Model, prepared: _Prepared, fold
         raise RunError(str(error)) from error
 
 
-def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[str, str]) -> Circumstances:
+def _circumstances(
+    request: RunRequest, canonical: CanonicalTask, judges: dict[str, str], *, same_prompts: bool
+) -> Circumstances:
     return Circumstances(
         versions=versions(),
         hardware=request.hardware,
@@ -276,6 +281,7 @@ def _circumstances(request: RunRequest, canonical: CanonicalTask, judges: dict[s
         chat_template_sha256=request.chat_template_sha256,
         epochs=canonical.population.epochs,
         epoch_reducer=canonical.population.reducer,
+        same_prompts=same_prompts,
         judges=judges,
     )
 

@@ -55,6 +55,7 @@ def test_the_log_of_one_run_predicts_another(tmp_path: Path) -> None:
         alone, guided = (ran(name, stopping(each)).measurement for name, each in (("alone", None), ("guided", reading)))
     assert alone is not None
     assert guided is not None
+    assert guided.circumstances.same_prompts is True
     assert guided.targets_sha256 == reading.log.targets_sha256
     assert len(guided.sample_ids) < 0.8 * len(alone.sample_ids)
     use = held_against(reading, stopping(reading), guided)
@@ -95,4 +96,6 @@ def test_a_log_of_a_run_that_shuffled_the_choices_otherwise_is_about_the_same_sa
     reading = read_linked_log(log, "https://hub.test/o/m/blob/main/l.eval", claimed, "percent", lambda: False)
     assert reading.log is not None, reading.reason
     assert reading.log.targets_sha256 == other.measurement.targets_sha256
-    assert held_against(reading, stopping(None), other.measurement).compared == 40
+    assert other.measurement.circumstances.same_prompts is False
+    use = held_against(reading, stopping(None), other.measurement)
+    assert (use.compared, use.suspicious) == (40, False)

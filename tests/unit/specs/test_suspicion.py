@@ -20,15 +20,16 @@ N = 1000
 URL = "https://hub.test/o/m/blob/main/log.eval"
 
 
-def measured(scores: list[float | None], temperature: float = 0.0) -> Measurement:
+def measured(scores: list[float | None], temperature: float = 0.0, *, same_prompts: bool | None = True) -> Measurement:
     """A run that counted samples N, N - 1, …, in this order."""
     run = measurement()
     generation = run.circumstances.generation.model_copy(update={"temperature": temperature})
+    ran = {"generation": generation, "same_prompts": same_prompts}
     found: dict[str, Any] = {
         "population": N,
         "sample_ids": tuple(range(N, N - len(scores), -1)),
         "sample_scores": tuple(scores),
-        "circumstances": run.circumstances.model_copy(update={"generation": generation}),
+        "circumstances": run.circumstances.model_copy(update=ran),
     }
     return run.model_copy(update=found)
 
@@ -122,6 +123,20 @@ def test_sampled_answers_may_differ_as_much_as_their_scores_allow(greedy: bool, 
     # A score of 90 % where ours is 40 % is not explained by sampling.
     false = held(log_of(coins(0.9, seed=9), greedy=greedy), measured(list(coins(0.4)), temperature))
     assert false.suspicious
+
+
+@pytest.mark.parametrize("same_prompts", [False, None])
+@pytest.mark.parametrize("known", [0.02, 0.3])
+def test_a_greedy_model_that_is_asked_with_its_choices_in_another_order_may_differ_as_much(
+    known: float, same_prompts: bool | None
+) -> None:
+    """It knows a part, and says the same letter of four to all else."""
+    rng = np.random.default_rng(3)
+    knows = rng.random(N) < known
+    ours, theirs = (np.where(knows, 1.0, rng.integers(4, size=N) == 0).astype(float).tolist() for _ in range(2))
+    assert not held(log_of(theirs), measured(ours, same_prompts=same_prompts)).suspicious
+    assert held(log_of(theirs), measured(ours)).suspicious, "as it would be of the same questions"
+    assert held(log_of(coins(0.9)), measured(ours, same_prompts=same_prompts)).suspicious
 
 
 def test_what_sampling_explains_is_most_in_the_middle() -> None:

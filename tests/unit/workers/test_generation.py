@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from inspect_ai._eval.task.hf import HFSolver, HFTask
 
-from specs.hub.task_spec import gives_one_seed
+from specs.hub.task_spec import asks_the_same, gives_one_seed
 from specs.policy.generation import GenerationSettings
 from workers.errors import ModelError
 from workers.runs.generation import generation_config, request_arguments, resolve
@@ -61,6 +61,24 @@ def test_whether_the_spec_gives_the_seed_is_said_by_one_rule(arguments: dict[str
     settings = resolve(GenerationSettings(), _task(**arguments), {}, 7, 4096)
     assert (settings.sources.get("seed") == "spec") is gives_one_seed(_task(**arguments)) is given
     assert settings.seed == (0 if given else 7)
+
+
+@pytest.mark.parametrize(
+    ("solvers", "shuffled", "same"),
+    [
+        (["system_message", "generate"], False, True),
+        (["multiple_choice"], None, True),
+        (["multiple_choice"], True, False),
+        (["generate", "generate"], False, False),
+        (["generate", "self_critique"], False, False),
+        (["self_critique"], False, False),
+    ],
+)
+def test_runs_ask_the_same_unless_choices_are_shuffled_or_answers_are_asked_about(
+    solvers: list[str], shuffled: bool | None, same: bool
+) -> None:
+    steps = [HFSolver.model_validate({"name": name}) for name in solvers]
+    assert asks_the_same(_task().model_copy(update={"solvers": steps, "shuffle_choices": shuffled})) is same
 
 
 @pytest.mark.parametrize("limit", [4096, 100_000])
