@@ -131,7 +131,7 @@ def _run(request: RunRequest, folder: Path) -> RunOutcome:
     if request.check_template:
         guard_template(len(canonical.sample_ids), partial(_end, folder, AttemptOutcome.MODEL_FAILED))
     stuck_seconds = min(_STUCK_CPU_SECONDS, order.stall_seconds / 10)
-    watchdog = Watchdog(stuck_seconds, partial(_end, folder, AttemptOutcome.SPEC_FAILED))
+    watchdog = Watchdog(stuck_seconds, partial(_end, folder))
     with watchdog.watching(), telling_waits(folder, str(model)):
         log = _evaluate(earlier.as_previous(task) if earlier is not None else task, model, prepared, folder)
     if log is None or log.status == "cancelled":

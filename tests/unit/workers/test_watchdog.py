@@ -8,10 +8,11 @@ import time
 from typing import Any
 
 import pytest
-from inspect_ai.model import ModelName, ModelOutput
+from inspect_ai.model import ChatMessage, ChatMessageUser, ModelName, ModelOutput
 from inspect_ai.scorer import Target, pattern
-from inspect_ai.solver import TaskState
+from inspect_ai.solver import TaskState, multiple_choice
 
+from specs.messages import AttemptOutcome
 from workers.runs.watchdog import Watchdog
 
 ENDLESS, ANSWER = "(a+)+$", "a" * 40 + "!"
@@ -21,25 +22,45 @@ class _Stuck(Exception):  # noqa: N818 - what the test is told
     pass
 
 
-def _tell(words: str) -> None:
-    raise _Stuck(words)
+def _tell(outcome: AttemptOutcome, words: str) -> None:
+    raise _Stuck(outcome, words)
+
+
+def _state(answer: str) -> TaskState:
+    asked: list[ChatMessage] = [ChatMessageUser(content="?")]
+    said = ModelOutput.from_content("none", answer)
+    return TaskState(ModelName("none/none"), 1, 1, "?", asked, choices=["x", "y"], output=said)
 
 
 def _score(answer: str, expression: str) -> Any:
-    state = TaskState(ModelName("none/none"), 1, 1, "", [], output=ModelOutput.from_content("none", answer))
-
     async def once() -> Any:
-        return await pattern(expression)(state, Target("a"))
+        return await pattern(expression)(_state(answer), Target("a"))
 
     return asyncio.run(once())
 
 
 def test_a_scorer_that_never_ends_is_interrupted_and_named() -> None:
-    with (
-        pytest.raises(_Stuck, match="the scorer pattern did not end on one answer within 1 s"),
-        Watchdog(1.0, _tell).watching(),
-    ):
+    with pytest.raises(_Stuck) as stuck, Watchdog(1.0, _tell).watching():
         _score(ANSWER, ENDLESS)
+    outcome, words = stuck.value.args
+    assert outcome is AttemptOutcome.SPEC_FAILED
+    assert words.startswith(
+        "the scorer pattern did not end on one answer within 1 s of computing: most likely a regular"
+    )
+
+
+def test_an_answer_that_keeps_inspects_own_reader_busy_is_not_the_specs_failure() -> None:
+    async def answered(state: TaskState, tool_calls: Any = "loop", **_: Any) -> TaskState:
+        return state
+
+    async def once() -> None:
+        await multiple_choice()(_state(f"ANSWER:{' ' * 3000}!"), answered)
+
+    with pytest.raises(_Stuck) as stuck, Watchdog(1.0, _tell).watching():
+        asyncio.run(once())
+    outcome, words = stuck.value.args
+    assert outcome is AttemptOutcome.MODEL_FAILED
+    assert words.startswith("the solver multiple_choice did not end on one answer within 1 s of computing: this model")
 
 
 def test_many_answers_that_each_end_are_not_one_that_does_not() -> None:
