@@ -383,7 +383,7 @@ def test_room_is_made_for_the_longest_of_several_turns(solvers: str, limit: int)
     rules = VerificationRules(generation=GenerationSettings(max_tokens=1000))
     policy = POLICY.model_copy(update={"verification": rules})
     answer = ask(benchmark=replace(BENCHMARK, spec=eval_yaml.parse(content)), policy=policy)
-    assert isinstance(answer, Run)
+    assert isinstance(answer, Admitted)
     assert answer.max_tokens == limit
 
 
