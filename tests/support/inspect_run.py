@@ -32,6 +32,8 @@ def main(model: str, base_url: str, logs: str, *specs: str) -> None:
         model_base_url=base_url,
         display="none",
         log_dir=logs,
+        # Nobody watches: each event would be written to a database besides.
+        log_realtime=False,
         max_samples=1,
         max_tasks=1,
         **SETTINGS,
