@@ -35,7 +35,7 @@ def new(
         list[str], typer.Option(help="read, request or operate; each includes those before it; may be repeated.")
     ] = ["read"],  # noqa: B006 - typer shows it, and nothing changes it
     namespace: Annotated[
-        list[str] | None, typer.Option(help="Only for models and benchmarks there; may be repeated.")
+        list[str] | None, typer.Option(help="Only for models and benchmarks there, all if not given; may be repeated.")
     ] = None,
     days: Annotated[int, typer.Option(help="Until it expires.")] = DEFAULT_DAYS,
     as_json: AsJson = False,
@@ -60,8 +60,7 @@ def new(
         return
     # The token alone on standard output, for `TOKEN=$(reprofarm tokens new …)`.
     typer.echo(made.secret)
-    said = f"token {name}, for {', '.join(made.row.scopes)}, until {made.row.expires_at:%Y-%m-%d}; not shown again"
-    console(stderr=True).print(shown(said, MAX_LINE_CHARS), soft_wrap=True)
+    console(stderr=True).print(shown(f"token {tokens.told(made.row)}; not shown again", MAX_LINE_CHARS), soft_wrap=True)
 
 
 @app.command(name="list")

@@ -52,15 +52,20 @@ def make(database: Database, wanted: NewToken, actor: str) -> Made:
         created_by=actor,
         expires_at=created_at + timedelta(days=wanted.days),
     )
-    until = f"{', '.join(row.scopes)}, until {row.expires_at:%Y-%m-%d}"
-    where = f", for {', '.join(row.namespaces)}" if row.namespaces is not None else ""
     try:
         with database.transaction() as session:
             session.add(row)
-            add_event(session, actor, SUBJECT, row.token_id, "created", f"{row.name}: {until}{where}")
+            add_event(session, actor, SUBJECT, row.token_id, "created", told(row))
     except IntegrityError as error:
         raise AccessError(f"there is or was a token {wanted.name}; the record of events needs another name") from error
     return Made(row, secret)
+
+
+def told(row: ApiToken) -> str:
+    """What a token may do, until when, and where: on a line for the record and for whoever made it."""
+    # Without a namespace it acts on all, which nobody should have to read out of what is not said.
+    where = "everywhere" if row.namespaces is None else f"in {', '.join(row.namespaces)}"
+    return f"{row.name}: {', '.join(row.scopes)}, {where}, until {row.expires_at:%Y-%m-%d}"
 
 
 def listed(database: Database) -> Sequence[ApiToken]:

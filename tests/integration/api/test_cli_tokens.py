@@ -38,6 +38,19 @@ def test_an_operator_gives_out_lists_and_revokes_tokens(tmp_path: Path, monkeypa
         assert json.loads(run("new", "other", "--json").stdout)["token"].startswith("rf_")
 
 
+@pytest.mark.parametrize(
+    ("asked", "where"), [((), "everywhere"), (("--namespace", "tiny", "--namespace", "acme"), "in acme, tiny")]
+)
+def test_where_a_token_acts_is_said_to_whoever_makes_it_and_in_the_record(
+    asked: tuple[str, ...], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_api(tmp_path) as api:
+        monkeypatch.setenv("REPROFARM_DATABASE_URL", api.settings.database_url)
+        assert f"ci: request, {where}, until " in run("new", "ci", "--scope", "request", *asked).stderr
+        (event,) = api.json("/v1/events?subject=token")["items"]
+        assert f"ci: request, {where}, until " in event["why"]
+
+
 def test_an_operator_ends_somebodys_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running_api(tmp_path) as api:
         monkeypatch.setenv("REPROFARM_DATABASE_URL", api.settings.database_url)
