@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from scheduler.api import pages
 from scheduler.api.badge_states import said_of
+from scheduler.api.callers.rights import may, require_to_retry
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.ids import IdOrStart
 from scheduler.api.routes import claims, events
@@ -87,6 +88,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
     claim = claims.show_claim(source, session, claim_id)
     run = show_reproduction(source, session, claim.reproduction.id) if claim.reproduction else None
     visitor = visitor_of(request)
+    row = session.get_one(Claim, claim.id)
     happened = events.latest_of_claim(session, claim.id, SHOWN_EVENTS)
     return render(
         request,
@@ -102,7 +104,8 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         actions=actions(
             claim,
             visitor,
-            awaits_approval=session.get_one(Claim, claim.id).awaits_approval,
+            awaits_approval=row.awaits_approval,
+            may_retry=may(require_to_retry, session, visitor.caller, row),
             publishes=source.policy.publish.mode != "off",
         ),
         revoking=revoking(claim, visitor),
@@ -113,11 +116,14 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
     )
 
 
-def actions(claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, publishes: bool) -> tuple[Action, ...]:
+def actions(
+    claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, may_retry: bool, publishes: bool
+) -> tuple[Action, ...]:
     """What can be asked for in this state, the likeliest first.
 
-    `awaits_approval` is whether an approval is what a blocked claim waits for, and `publishes` whether the farm writes
-    on the Hub.
+    `awaits_approval` is whether an approval is what a blocked claim waits for, `may_retry` whether the visitor may have
+    it tried again, which they may not where an operator cancelled it, and `publishes` whether the farm writes on the
+    Hub.
     """
     found = []
 
@@ -135,7 +141,7 @@ def actions(claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, publis
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and awaits_approval and claim.state == "blocked":
         offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")
-    if claim.state == "blocked":
+    if claim.state == "blocked" and may_retry:
         offer("retry", "Try again", "Plans the claim anew, in case what held it back is gone.")
     if claim.state == "planned":
         offer("cancel", "Cancel the run", "Ends the claim's run, unless another claim waits for it too.")

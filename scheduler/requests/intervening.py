@@ -153,7 +153,11 @@ def _hold(session: Session, claim: Claim, why: str, operator: str, *, operates: 
     who = operator if operator.startswith(("hub:", "token:")) else "the farm's operator"
     if operates and operator.startswith("hub:"):
         who += BY_AN_OPERATOR
-    reason = f"cancelled by {who}: {why}; `reprofarm retry {claim.claim_id}` has it planned again"
+    command = f"`reprofarm retry {claim.claim_id}`"
+    # What a maintainer cancelled, each of the model's and the benchmark's maintainers may have tried again.
+    held = operates or not operator.startswith("hub:")
+    then = f"the farm's operator can have it planned again ({command})" if held else f"{command} has it planned again"
+    reason = f"cancelled by {who}: {why}; {then}"
     move_claim(session, claim, ClaimState.BLOCKED, reason, operator)
     return [f"claim {claim.claim_id} waits until it is tried again: reprofarm retry {claim.claim_id}"]
 

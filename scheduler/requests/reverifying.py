@@ -106,7 +106,9 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
 def _join(session: Session, claim: Claim, why: str, actor: str, priority: int) -> Asked:
     """A request for a claim that is on its way: it may come sooner, and nothing else changes."""
     if claim.state == ClaimState.BLOCKED and claim.recheck_at is None and not claim.awaits_approval:
-        raise InterventionError(f"claim {claim.claim_id} waits for the farm's operator: {claim.reason}")
+        raise InterventionError(
+            f"claim {claim.claim_id} was cancelled and is not tried again by itself: {claim.reason}"
+        )
     add_event(session, actor, "claim", claim.claim_id, "requested", f"under way already: {why}")
     _hasten(session, claim, priority)
     waits = f" ({claim.reason})" if claim.state == ClaimState.BLOCKED else ""

@@ -6,7 +6,7 @@ is theirs: what is to be run for their own models, what they submitted, and what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -98,6 +98,17 @@ def require_not_held(session: Session, caller: Caller, claims: Sequence[Claim]) 
                 " operator",
                 "operate",
             )
+
+
+def may(
+    require: Callable[[Session, Caller, Sequence[Claim]], None], session: Session, caller: Caller, claim: Claim
+) -> bool:
+    """Whether one of the above lets a caller do it to a claim."""
+    try:
+        require(session, caller, [claim])
+    except Forbidden:
+        return False
+    return True
 
 
 def _asked_for(session: Session, caller: Caller, claim: Claim) -> bool:

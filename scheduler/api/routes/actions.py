@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.callers.callers import Caller, Forbidden, Operator, Requester
 from scheduler.api.callers.rights import (
+    may,
     require_not_held,
     require_to_act,
     require_to_cancel,
@@ -133,7 +134,7 @@ def request_verification(source: TheSource, caller: Requester, asked: Verificati
         watched = requesting.is_watched(session, asked.dataset)
         require_to_speak_for(caller, asked.model, asked.dataset, watched=watched)
         meant = requesting.claims_meant(session, asked)
-        may_retry = {claim.claim_id for claim in meant if _may_retry(session, caller, claim)}
+        may_retry = {claim.claim_id for claim in meant if may(require_to_retry, session, caller, claim)}
     rules = source.policy.reverify
     found = requesting.request_verification(
         source.database,
@@ -172,14 +173,6 @@ def _require_some(caller: Caller, claims: Sequence[Claim]) -> None:
     # Of one that no claim needs any more, nobody but the operator is the owner.
     if not claims and not _operates(caller):
         raise Forbidden("no claim needs this reproduction any more, so it is the farm's operator's", "operate")
-
-
-def _may_retry(session: Session, caller: Caller, claim: Claim) -> bool:
-    try:
-        require_to_retry(session, caller, [claim])
-    except Forbidden:
-        return False
-    return True
 
 
 def _done(database: Database, lines: Sequence[str], claims: Sequence[Claim]) -> Done:

@@ -12,6 +12,7 @@ from scheduler.badges import revoking
 from scheduler.dashboard import claims
 from scheduler.dashboard.claims import actions
 from scheduler.dashboard.visitor import Visitor
+from scheduler.requests.intervening import cancel
 from scheduler.state_machine import ClaimState
 from specs.api_v1.claims import ClaimView
 from specs.judging.verdict import Outcome
@@ -42,7 +43,8 @@ def offered(
 ) -> list[str]:
     """What a visitor's buttons say."""
     claim = ClaimView.model_validate(api.json(f"/v1/claims/{claim_id}"))
-    return [each.words for each in actions(claim, visitor, awaits_approval=awaits_approval, publishes=publishes)]
+    found = actions(claim, visitor, awaits_approval=awaits_approval, may_retry=True, publishes=publishes)
+    return [each.words for each in found]
 
 
 def page(api: RunningApi, claim_id: str) -> str:
@@ -139,6 +141,22 @@ def test_a_page_reads_what_its_claim_waits_for(tmp_path: Path) -> None:
         False,
     ]
     assert all("/retry" in text for text in shown)
+
+
+def test_only_who_may_have_it_tried_again_is_offered_what_was_cancelled(tmp_path: Path) -> None:
+    with running_api(tmp_path, operators=("ada",)) as api:
+        by_operator, by_maintainer = api.rows.planned(), api.rows.planned()
+        cancel(api.rows.database, by_operator, "a poisoned model", "operator:eve")
+        cancel(api.rows.database, by_maintainer, "not yet", "hub:tim", operates=False)
+        people = [signed_in(api, "ada"), signed_in(api, "tim", "tiny")]
+        offers = {
+            claim_id: [
+                f'"/v1/claims/{claim_id}/retry"' in httpx2.get(f"{api.url}/claims/{claim_id}", headers=who).text
+                for who in people
+            ]
+            for claim_id in (by_operator, by_maintainer)
+        }
+    assert offers == {by_operator: [True, False], by_maintainer: [True, True]}
 
 
 @ON_BOTH

@@ -98,7 +98,16 @@ def test_a_cancelled_claim_waits_for_the_operator_and_is_not_planned_by_itself(f
     farm.plan()
     for claim in farm.claims():
         assert (claim.state, claim.recheck_at) == (ClaimState.BLOCKED, None)
-        assert f"cancelled by the farm's operator: wrong pool; `reprofarm retry {claim.claim_id}`" in claim.reason
+        assert claim.reason == (
+            "cancelled by the farm's operator: wrong pool; the farm's operator can have it planned again"
+            f" (`reprofarm retry {claim.claim_id}`)"
+        )
+
+
+def test_what_a_maintainer_cancelled_is_not_said_to_be_the_operators(farm: ControlPlane) -> None:
+    cancel(farm.database, the_run(farm).reproduction_id, "not yet", "hub:tim", operates=False)
+    for claim in farm.claims():
+        assert claim.reason == f"cancelled by hub:tim: not yet; `reprofarm retry {claim.claim_id}` has it planned again"
 
 
 def test_one_of_two_claims_is_cancelled_and_the_run_goes_on_for_the_other(farm: ControlPlane) -> None:

@@ -525,7 +525,7 @@ def test_what_is_withdrawn_waits_for_an_operator_or_cannot_be_read_is_not_verifi
         reverify(farm.database, old.claim_id, "?", ADA)
     farm.plan()
     cancel(farm.database, asked.claim_id, "too dear", "operator:eve")
-    with pytest.raises(InterventionError, match="waits for the farm's operator"):
+    with pytest.raises(InterventionError, match="was cancelled and is not tried again by itself: cancelled by the"):
         reverify(farm.database, asked.claim_id, "?", ADA)
     for target, said in (("abc", "at least"), ("nothing-like-it", "no claim has")):
         with pytest.raises(InterventionError, match=said):
