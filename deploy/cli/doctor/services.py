@@ -205,6 +205,14 @@ def pools(settings: Settings, *, of_up: bool) -> Sequence[PoolRules] | None:
     return own_pools() if of_up and settings.policy is None else found
 
 
+def eager(settings: Settings) -> bool:
+    """Whether the policy has engines compile nothing; not where it cannot be read, which `policy` says."""
+    try:
+        return read_policy(settings.policy).engine.enforce_eager
+    except PolicyError:
+        return False
+
+
 def memory(settings: Settings, pools: Sequence[PoolRules] | None) -> Finding:
     """This machine's, against what a policy says of the CPU pools that `up` would start on it."""
     (machine,) = Machine().look()

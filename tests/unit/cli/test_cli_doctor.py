@@ -313,15 +313,27 @@ def test_what_the_engine_wants_of_the_system_is_named_by_its_package(
     monkeypatch.setattr("ctypes.CDLL", lambda name: name)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr("sysconfig.get_paths", lambda: {"include": str(tmp_path)})
-    assert machine.engine_system().status == "ok"
+    assert machine.engine_system(eager=False).status == "ok"
     monkeypatch.setattr("shutil.which", lambda _: None)
-    found = machine.engine_system()
-    assert (found.status, found.remedy) == ("warn", "apt-get install g++")
+    found = machine.engine_system(eager=False)
+    assert (found.status, found.remedy) == ("missing", "apt-get install g++")
+    assert machine.engine_system(eager=True).status == "warn", "it compiles nothing"
     (tmp_path / "Python.h").unlink()
-    assert machine.engine_system().remedy == "apt-get install g++ python3-dev"
+    assert machine.engine_system(eager=False).remedy == "apt-get install g++ python3-dev"
     monkeypatch.setattr("ctypes.CDLL", cannot_be_loaded)
-    found = machine.engine_system()
+    found = machine.engine_system(eager=False)
     assert (found.status, found.remedy) == ("missing", "apt-get install libnuma1")
+
+
+@pytest.mark.parametrize(("engine", "status"), [("{}", "missing"), ("{enforce_eager: true}", "warn")])
+def test_a_compiler_is_needed_unless_the_policy_has_nothing_compiled(
+    engine: str, status: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: name)
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    (folder / "policy.yaml").write_text(f"version: 1\nengine: {engine}\n")
+    _, found = look("--policy", "policy.yaml")
+    assert found["system"]["status"] == status
 
 
 def cannot_be_loaded(name: str) -> None:
