@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from scheduler.settings import Settings
 from specs.api_v1.claims import ClaimView
+from specs.policy.rules import read_policy
 from workers.settings import WorkerSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operator.md").read_text()
@@ -36,6 +37,20 @@ def test_every_setting_is_on_the_page_and_each_number_is_its_default(
     for name, default in fields.items():
         if name not in shared and isinstance(default, int | float):
             assert found[name].strip("`").replace(",", "") == f"{default}".lower().removesuffix(".0"), name
+
+
+def test_what_is_shown_as_a_policy_is_one_and_has_a_budget(tmp_path: Path) -> None:
+    (shown,) = re.findall(r"^```yaml\n(version: 1\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    (tmp_path / "policy.yaml").write_text(shown)
+    policy = read_policy(tmp_path / "policy.yaml")
+    assert policy.budget.gpu_seconds_per_day
+    assert policy.watch.benchmarks != "official"
+
+
+def test_no_command_begins_with_all_of_huggingface_co() -> None:
+    started = re.findall(r"^(?:nohup )?reprofarm up\b.*", PAGE, re.MULTILINE)
+    assert started
+    assert all("--hub" in each or "--policy" in each for each in started), started
 
 
 def test_what_is_picked_from_a_list_of_claims_is_a_field_of_a_claim() -> None:
