@@ -44,7 +44,8 @@ PARTS = (
         CLAIM,
         "claim_id",
         "model_id ref pull_request path entry commit submitter dataset_id dataset_revision task_id value notes"
-        " source_url warnings state reason since created_at rules gpu_seconds supersedes superseded_by stale_reason",
+        " source_url warnings state reason since recheck_at awaits_approval created_at rules gpu_seconds supersedes"
+        " superseded_by stale_reason",
     ),
     _Part(
         RUN,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from specs.api_v1.claims import PublicationView, VerdictSummary
 from specs.api_v1.reproductions import ReproductionSummary
 from specs.judging.verdict import Outcome
 
 BY_STATE = {
     "submitted": "The farm plans it in its next round.",
-    "blocked": (
-        "Somebody has to act, as the reason says. The farm then notices by itself, except after a cancellation or"
-        " where an approval is needed."
-    ),
     "rejected": "Its author corrects the file, as the reason says; the farm reads it again by itself.",
     "withdrawn": "Nothing: the reason says where its entry went.",
 }
@@ -42,6 +40,21 @@ def superseded_step(claim_id: str) -> str:
     return f"Look at claim {claim_id}: the same entry, tried or verified again."
 
 
+def blocked_step(looks_again_at: datetime | None, *, awaits_approval: bool) -> str:
+    """The next step for a claim that is blocked.
+
+    `looks_again_at` is when the farm sees by itself whether it still has to wait; None where somebody has to act first.
+    """
+    if awaits_approval:
+        return "An operator has to approve what it costs, as the reason says."
+    if looks_again_at is None:
+        return "Somebody has to act, as the reason says."
+    return (
+        "The reason says what it waits for; the farm looks again by itself at"
+        f" {looks_again_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+    )
+
+
 def next_step(
     state: str,
     reproduction: ReproductionSummary | None,
@@ -51,7 +64,7 @@ def next_step(
     publishes: bool,
     revoked: str | None = None,
 ) -> str:
-    """The next step for a claim in `state`.
+    """The next step for a claim in `state`, which is not `blocked`.
 
     `publishes` is whether policy has anything written on the Hub, and `revoked` why its badge does not count; None
     where it does, or there is none.

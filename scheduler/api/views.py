@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler.api.dependencies import Source
-from scheduler.api.next_step import next_step, superseded_step
+from scheduler.api.next_step import blocked_step, next_step, superseded_step
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.setting_aside import WAITS_FOR
 from scheduler.public_urls import evidence_url
+from scheduler.state_machine import ClaimState
 from scheduler.stored_values import read_known
 from specs.api_v1.badges import BadgeSummary
 from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
@@ -78,6 +79,8 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "created_at": claim.created_at,
             "next_step": superseded_step(claim.superseded_by)
             if claim.superseded_by
+            else blocked_step(claim.recheck_at, awaits_approval=claim.awaits_approval)
+            if claim.state == ClaimState.BLOCKED
             else next_step(
                 claim.state,
                 run,

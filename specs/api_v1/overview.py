@@ -70,7 +70,7 @@ class BlockedGroup(View):
 
 
 class Quarantined(View):
-    """A worker that gets no work until somebody has looked at it."""
+    """A worker that takes no work; it returns by itself once its reason is gone."""
 
     worker: str
     pool: str
@@ -89,7 +89,7 @@ class Unpublished(View):
 
 
 class NeedsAPerson(View):
-    """What does not go on by itself."""
+    """What may need a person: some of it goes on by itself, as its reason says."""
 
     blocked: tuple[BlockedClaim, ...]
     """The newest 20."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -92,6 +93,9 @@ def test_a_waiting_claim_says_for_what_and_where_it_stands(api: RunningApi) -> N
     result = run(api, blocked)
     assert "needs judge openai/o3-mini" in result.output
     assert "Somebody has to act" in result.output
+    looks = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    over = api.rows.claim(state=ClaimState.BLOCKED, reason="over the day's budget of the farm", recheck_at=looks)
+    assert "looks again by itself at 2030-01-02 03:04 UTC" in run(api, over).output
 
 
 @pytest.mark.parametrize(

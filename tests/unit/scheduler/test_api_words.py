@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from scheduler.api import pages
-from scheduler.api.next_step import BY_OUTCOME, next_step
+from scheduler.api.next_step import BY_OUTCOME, blocked_step, next_step
 from scheduler.api.problems import BadCursor
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.claims import ClaimStateName, PublicationView, VerdictSummary
@@ -25,9 +25,24 @@ def verdict(outcome: Outcome) -> VerdictSummary:
     return VerdictSummary(outcome=outcome, reason="r", comparison=None, decided_at=AT)
 
 
-@pytest.mark.parametrize("state", [state for state in ClaimState if state is not ClaimState.DECIDED])
+@pytest.mark.parametrize("state", sorted(set(ClaimState) - {ClaimState.DECIDED, ClaimState.BLOCKED}))
 def test_every_state_has_a_next_step(state: ClaimState) -> None:
     assert next_step(state, None, None, None, publishes=True)
+
+
+@pytest.mark.parametrize(
+    ("looks_again_at", "awaits_approval", "said"),
+    [
+        (None, False, "Somebody has to act, as the reason says."),
+        (AT, False, "The reason says what it waits for; the farm looks again by itself at 2026-03-01 12:00 UTC."),
+        (None, True, "An operator has to approve what it costs, as the reason says."),
+        (AT, True, "An operator has to approve what it costs, as the reason says."),
+    ],
+)
+def test_somebody_has_to_act_only_where_the_farm_does_not_look_by_itself(
+    looks_again_at: datetime | None, awaits_approval: bool, said: str
+) -> None:
+    assert blocked_step(looks_again_at, awaits_approval=awaits_approval) == said
 
 
 @pytest.mark.parametrize("outcome", Outcome)
