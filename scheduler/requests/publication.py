@@ -39,5 +39,5 @@ def request_publication(database: Database, rules: PublishRules, claim_id: str, 
         else:
             row.due_at = now()
         add_event(session, actor, "claim", claim_id, "publication_asked", why)
-    how = "a pull request" if rules.mode == "pull_request" else "a comment"
+        how = "a pull request" if rules.mode == "pull_request" and claim.pull_request is None else "a comment"
     return [f"the badge of claim {claim_id} is written on the Hub as {how} in the farm's next round"]

@@ -12,9 +12,11 @@ from sqlalchemy import select
 
 from scheduler.database.tables import Badge, Benchmark, Claim, Event, OutboxRow, Publication, now
 from scheduler.requests.intervening import cancel
+from scheduler.requests.publication import request_publication
 from scheduler.requests.requesting import LOOK_AT_WANTED
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.judging.verdict import Outcome
+from specs.policy.publish import PublishRules
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import OPERATOR, Headers, signed_in, token
 
@@ -170,6 +172,14 @@ def test_a_maintainer_has_a_badge_published_that_was_left_out_or_failed(api: Run
         session.get_one(Badge, revoked).revoked_at = now()
     assert "revoked" in act(api, f"/v1/claims/{revoked}/publish", tim, 409)["detail"]
     act(api, f"/v1/claims/{api.rows.decided(Outcome.MISMATCH)}/publish", tim, 409)
+
+
+@pytest.mark.parametrize(("pull_request", "how"), [(None, "a pull request"), (7, "a comment")])
+def test_how_a_badge_is_written_is_said_as_it_will_be(api: RunningApi, pull_request: int | None, how: str) -> None:
+    ref = "main" if pull_request is None else f"refs/pr/{pull_request}"
+    claim_id = api.rows.verified(pull_request=pull_request, ref=ref)
+    (said,) = request_publication(api.rows.database, PublishRules(mode="pull_request"), claim_id, "because", OPERATOR)
+    assert f"written on the Hub as {how} in" in said
 
 
 def test_a_farm_that_publishes_nothing_says_so(tmp_path: Path) -> None:
