@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from scheduler.api import pages
 from scheduler.api.badge_states import said_of
-from scheduler.api.callers.rights import may, require_to_retry
+from scheduler.api.callers.rights import may, require_to_cancel, require_to_retry
 from scheduler.api.dependencies import Reading, Source, TheSource
 from scheduler.api.ids import IdOrStart
 from scheduler.api.routes import claims, events
@@ -106,6 +106,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
             visitor,
             awaits_approval=row.awaits_approval,
             may_retry=may(require_to_retry, session, visitor.caller, row),
+            may_cancel=may(require_to_cancel, session, visitor.caller, row),
             publishes=source.policy.publish.mode != "off",
         ),
         revoking=revoking(claim, visitor),
@@ -117,13 +118,13 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
 
 
 def actions(
-    claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, may_retry: bool, publishes: bool
+    claim: ClaimView, visitor: Visitor, *, awaits_approval: bool, may_retry: bool, may_cancel: bool, publishes: bool
 ) -> tuple[Action, ...]:
     """What can be asked for in this state, the likeliest first.
 
     `awaits_approval` is whether an approval is what a blocked claim waits for, `may_retry` whether the visitor may have
-    it tried again, which they may not where an operator cancelled it, and `publishes` whether the farm writes on the
-    Hub.
+    it tried again, which they may not where an operator cancelled it, `may_cancel` whether its run is theirs to cancel,
+    and `publishes` whether the farm writes on the Hub.
     """
     found = []
 
@@ -137,13 +138,14 @@ def actions(
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
         offer("reverify", "Verify again", says)
     counts = claim.badge is None or not claim.badge.revoked
-    if publishes and outcome is Outcome.VERIFIED and counts and claim.publication is None:
+    if claim.state == "decided" and publishes and outcome is Outcome.VERIFIED and counts and claim.publication is None:
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and awaits_approval and claim.state == "blocked":
         offer("approve", "Approve", "Lets it run although it is taken to cost more than policy allows.")
     if claim.state == "blocked" and may_retry:
         offer("retry", "Try again", "Plans the claim anew, in case what held it back is gone.")
-    if claim.state == "planned":
+    # Those of the benchmark have runs repeated and take none back, but what they asked for.
+    if claim.state == "planned" and may_cancel:
         offer("cancel", "Cancel the run", "Ends the claim's run, unless another claim waits for it too.")
     return tuple(found)
 

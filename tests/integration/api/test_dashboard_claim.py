@@ -43,7 +43,8 @@ def offered(
 ) -> list[str]:
     """What a visitor's buttons say."""
     claim = ClaimView.model_validate(api.json(f"/v1/claims/{claim_id}"))
-    found = actions(claim, visitor, awaits_approval=awaits_approval, may_retry=True, publishes=publishes)
+    may = {"may_retry": True, "may_cancel": True}
+    found = actions(claim, visitor, awaits_approval=awaits_approval, publishes=publishes, **may)
     return [each.words for each in found]
 
 
@@ -157,6 +158,19 @@ def test_only_who_may_have_it_tried_again_is_offered_what_was_cancelled(tmp_path
             for claim_id in (by_operator, by_maintainer)
         }
     assert offers == {by_operator: [True, False], by_maintainer: [True, True]}
+
+
+def test_a_run_is_offered_to_be_cancelled_to_whom_the_api_lets(tmp_path: Path) -> None:
+    with running_api(tmp_path) as api:
+        claim_id = api.rows.planned()
+        ours, benchmarks = signed_in(api, "tim", "tiny"), signed_in(api, "ann", "acme")
+        shown = [httpx2.get(f"{api.url}/claims/{claim_id}", headers=who).text for who in (ours, benchmarks)]
+    assert [f'"/v1/claims/{claim_id}/cancel"' in text for text in shown] == [True, False]
+
+
+def test_what_is_withdrawn_is_not_offered_to_be_published(api: RunningApi) -> None:
+    claim_id = api.rows.verified(state=ClaimState.WITHDRAWN)
+    assert offered(api, claim_id, publishes=True) == []
 
 
 @ON_BOTH
