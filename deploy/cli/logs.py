@@ -27,7 +27,9 @@ ENDED = ("completed", "failed", "cancelled")
 
 def logs(
     target: Target,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it is decided.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until it is decided or waits for something (blocked).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print events as JSON, one a line.")] = False,
     var: VarOfApi = DEFAULT_VAR,
     api: Api = None,

@@ -73,7 +73,7 @@ COMMANDS = {
     "tokens": Place("deploy.cli.tokens", "app", "Create, list and revoke API tokens."),
     "check": Place("deploy.cli.check", "check", "Check whether a farm can run an eval.yaml or read a result."),
     "verify-token": Place(
-        "deploy.cli.verify_token", "verify_token", "Check a badge offline, with the public keys alone."
+        "deploy.cli.verify_token", "verify_token", "Check a badge: its signature, and whether it was revoked."
     ),
     "database": Place("deploy.cli.database", "app", "Migrate the farm's database, or back it up."),
     "hub": Place(

@@ -38,7 +38,9 @@ def verify(  # noqa: PLR0913, PLR0917 - typer's options are arguments
         str | None, typer.Option(help="Only what it claims there in its repo: main, refs/pr/3, or a commit.")
     ] = None,
     why: Why = "asked for by hand",
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it until there is a verdict.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow it until it is decided or waits for something (blocked).")
+    ] = False,
     var: Var = DEFAULT_VAR,
     api: OtherApi = None,
     as_json: AsJson = False,

@@ -51,9 +51,9 @@ def verify_token(  # noqa: PLR0913, PLR0917 - typer's options are arguments
     var: VarOfApi = DEFAULT_VAR,
     api: Api = None,
 ) -> None:
-    """Check a badge with the public keys alone: who signed it, and what it states.
+    """Check a badge: its signature, what it states, and whether it was revoked.
 
-    A badge can be revoked later, which its signature does not tell: a farm that is asked for its keys, by --api or by
+    A signature does not tell whether its badge was revoked later: a farm that is asked for its keys, by --api or by
     --jwks with their URL, is asked for its list of revocations too. With a file for --jwks nothing is asked of the
     network; name files with the farm's /v1/revocations to have that looked at as well.
 
