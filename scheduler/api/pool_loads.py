@@ -8,18 +8,19 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from scheduler.database.tables import Reproduction
-from scheduler.state_machine import ACTIVE, WAITING, ReproductionState
+from scheduler.dispatch.longest_wait import longest_waiting_since
+from scheduler.state_machine import ACTIVE, ReproductionState
 from specs.api_v1.overview import PoolLoad
 
 
 def pool_loads(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
     """Of pools that have anything to do, by name."""
     rows = session.execute(
-        select(Reproduction.pool, Reproduction.state, func.count(), func.min(Reproduction.created_at))
+        select(Reproduction.pool, Reproduction.state, func.count(), longest_waiting_since(at))
         .where(Reproduction.state.in_(ACTIVE))
         .group_by(Reproduction.pool, Reproduction.state)
     ).all()
-    found: dict[str, dict[str, tuple[int, datetime]]] = {}
+    found: dict[str, dict[str, tuple[int, datetime | None]]] = {}
     for pool, state, number, oldest in rows:
         found.setdefault(pool, {})[state] = (number, oldest)
     return tuple(
@@ -32,7 +33,7 @@ def pool_loads(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
             oldest_wait_seconds=wait_seconds(oldest, at),
         )
         for pool, states in sorted(found.items())
-        for oldest in [min((states[state][1] for state in WAITING if state in states), default=None)]
+        for oldest in [min((since for _, since in states.values() if since is not None), default=None)]
     )
 
 
@@ -41,5 +42,5 @@ def wait_seconds(since: datetime | None, at: datetime) -> float | None:
     return max((at - since).total_seconds(), 0.0) if since is not None else None
 
 
-def _number(states: dict[str, tuple[int, datetime]], state: ReproductionState) -> int:
+def _number(states: dict[str, tuple[int, datetime | None]], state: ReproductionState) -> int:
     return states[state][0] if state in states else 0

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from sqlalchemy import and_, case, func, or_, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.admission import budgets
@@ -32,12 +32,13 @@ from scheduler.database.tables import (
     Worker,
 )
 from scheduler.database.tables.marker import AWAITED, HUB_SCANNED, REAPER_LOOKED
+from scheduler.dispatch.longest_wait import longest_waiting_since
 from scheduler.dispatch.workers_wanted import workers_wanted
 from scheduler.metrics import cached_counts, totals
 from scheduler.metrics.cached_counts import CachedCounts
 from scheduler.metrics.oldest_unsigned import OldestUnsigned
 from scheduler.metrics.totals import GPU_SECONDS, Totals
-from scheduler.state_machine import ACTIVE, IN_FLIGHT, WAITING, ClaimState
+from scheduler.state_machine import ACTIVE, IN_FLIGHT, ClaimState
 from specs.judging.verdict import Outcome
 from specs.messages import AWAITS_STORE, AttemptOutcome, Stage
 from specs.policy.budget import BudgetRules
@@ -153,21 +154,13 @@ def _reproductions(session: Session, policy: Policy, at: datetime) -> Iterator[M
         " whose it is.",
         labels=("pool", "priority"),
     )
-    # Not what waits for its next try, or for the operator.
-    waits = and_(
-        Reproduction.state.in_(WAITING),
-        or_(Reproduction.not_before.is_(None), Reproduction.not_before <= at),
-        ~Reproduction.set_aside,
-    )
     rows = session.execute(
         select(
             Reproduction.pool,
             Reproduction.priority,
             Reproduction.state,
             func.count(),
-            # Not by its age: one that was handed back after hours of work waits from then on. Nor by its state's, which
-            # is another once it is with the broker, behind what runs.
-            func.min(case((waits, func.coalesce(Reproduction.waits_since, Reproduction.since)))),
+            longest_waiting_since(at),
         )
         .where(Reproduction.state.in_(ACTIVE))
         .group_by(Reproduction.pool, Reproduction.priority, Reproduction.state)

@@ -20,7 +20,8 @@ class PoolLoad(View):
 
     running: int
     oldest_waiting_since: datetime | None
-    """When the one that has waited longest was planned; null where none waits."""
+    """Since when that one waits, with the broker too, which has waited longest of those that could be run now: it was
+    planned then, or handed back. Null where none waits but for its next try, or for the operator."""
 
     oldest_wait_seconds: float | None
     """How long that was ago when it was counted."""

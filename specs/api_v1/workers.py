@@ -105,4 +105,4 @@ class PoolView(View):
     autoscaler follows it, as the length of the broker's queue says nothing about work that is running."""
 
     oldest_wait_seconds: float | None
-    """Since the oldest that waits was planned; null where none waits."""
+    """How long that one has waited which has waited longest of those that could be run now; null where none could."""

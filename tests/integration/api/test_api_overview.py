@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_an_empty_farm_has_an_overview_of_zeros(api: RunningApi) -> None:
 
 def test_it_says_what_waits_and_runs_in_each_pool(api: RunningApi) -> None:
     oldest = now() - timedelta(hours=2)
-    api.rows.reproduction(pool="large", created_at=oldest)
+    api.rows.reproduction(pool="large", waits_since=oldest)
     api.rows.reproduction(pool="large", state=ReproductionState.DISPATCHED)
     api.rows.reproduction(pool="small", state=ReproductionState.RUNNING)
     api.rows.reproduction(pool="idle", state=ReproductionState.COMPLETED)
@@ -34,6 +35,23 @@ def test_it_says_what_waits_and_runs_in_each_pool(api: RunningApi) -> None:
     assert (large["pool"], large["queued"], large["dispatched"], large["running"]) == ("large", 2, 1, 0)
     assert large["oldest_wait_seconds"] >= 7200
     assert (small["pool"], small["running"], small["oldest_wait_seconds"]) == ("small", 1, None)
+
+
+def test_the_longest_wait_is_of_what_could_be_run_since_it_waits_as_the_metric_has_it(api: RunningApi) -> None:
+    at = now()
+    old: dict[str, Any] = {
+        "pool": "large",
+        "created_at": at - timedelta(hours=9),
+        "waits_since": at - timedelta(hours=8),
+    }
+    api.rows.reproduction(**{**old, "waits_since": at - timedelta(hours=1)})
+    api.rows.reproduction(**old, set_aside=True)
+    api.rows.reproduction(**old, not_before=at + timedelta(hours=1))
+    api.rows.reproduction(**{**old, "pool": "small"}, set_aside=True)
+    large, small = api.json("/v1/overview")["pools"]
+    assert large["queued"] == 3
+    assert 3600 <= large["oldest_wait_seconds"] < 7200
+    assert (small["queued"], small["oldest_wait_seconds"]) == (1, None)
 
 
 def test_verdicts_are_counted_by_outcome_and_day(api: RunningApi) -> None:

@@ -95,7 +95,7 @@ def test_the_command_lists_the_workers_of_a_pool_and_in_a_state(api: RunningApi)
 
 
 def test_pools_tell_what_waits_and_who_is_there(api: RunningApi) -> None:
-    api.rows.reproduction(created_at=now() - timedelta(seconds=500))
+    api.rows.reproduction(waits_since=now() - timedelta(seconds=500))
     api.rows.reproduction(state=ReproductionState.DISPATCHED, created_at=now() - timedelta(seconds=90))
     api.rows.running()
     api.rows.reproduction(pool="gone")
