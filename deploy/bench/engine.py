@@ -42,6 +42,7 @@ from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.engine import EngineRules
 from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import EngineCommand
 from workers.processes.ports import free_port
 from workers.snapshots.fetch import Snapshots
 
@@ -115,7 +116,7 @@ def engine_figures(tasks: int, turns: int) -> EngineFigures:
 
 def _serve_once(model: Path, engine_folder: Path) -> None:
     """Have vLLM learn what it keeps of a model: the first start takes it several seconds longer."""
-    manager = EngineManager(engine_folder)
+    manager = EngineManager(engine_folder, EngineCommand())
     rules = EngineRules.model_validate(_rules(), strict=False)
     try:
         manager.engine_for(ModelRef(model_id=GOOD, revision="0" * 40), model, rules, 0)

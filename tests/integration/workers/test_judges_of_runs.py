@@ -21,6 +21,7 @@ from tests.support.worker_bench import MODEL, order, stand_in
 from workers.batches.workbench import Workbench
 from workers.engines.engine_logs import logs
 from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import EngineCommand
 
 workbench = saying_bench
 JUDGE = "openai/o3-mini"
@@ -68,7 +69,7 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     # The judge is a second stand-in, with another key; it repeats its instructions, which end in a grade.
     asked = tmp_path / "judge-asked"
     monkeypatch.setenv("REPROFARM_JUDGE_KEY", "the judge's key")
-    manager = EngineManager(tmp_path / "judge", stand_in("--record", str(asked)))
+    manager = EngineManager(tmp_path / "judge", EngineCommand(stand_in("--record", str(asked))))
     manager.api_key = "the judge's key"
     snapshot = workbench.settings.cache_folder.parent / "model" / "snapshots" / MODEL.revision
     engine = manager.engine_for(MODEL, snapshot, EngineRules(), 0)

@@ -22,6 +22,7 @@ from workers.engines.devices import GIB, Device
 from workers.engines.engine import Engine
 from workers.engines.engine_logs import KEPT, logs, new_log
 from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import EngineCommand
 from workers.engines.gate import Gate
 from workers.engines.local_http import local_http
 from workers.errors import DeviceBusy
@@ -58,7 +59,9 @@ class Rig:
         settings = WorkerSettings(device_patience_seconds=0.1)
         self.gate = Gate(settings, self.shared, self.devices)
         folder = self.folder / "engine"
-        self.manager = EngineManager(folder, self.engine, self.gate, self.shared, self.devices, self.host)
+        self.manager = EngineManager(
+            folder, EngineCommand(self.engine), self.gate, self.shared, self.devices, self.host
+        )
 
     def devices(self, _gpus: int | None) -> Memory:
         return self.gpu

@@ -19,6 +19,7 @@ from tests.support.small_repos import write_large_weights
 from workers.batches.order_end import failure
 from workers.engines.devices import GIB, Device
 from workers.engines.engine_manager import EngineManager
+from workers.engines.engine_process import EngineCommand
 from workers.engines.gate import Gate
 from workers.errors import DeviceBusy, OutOfMemory
 from workers.settings import WorkerSettings
@@ -140,7 +141,8 @@ def starts_none(
 ) -> tuple[EngineManager, SharedState]:
     """Of a worker whose engines end as they start."""
     found, shared = gate(tmp_path)
-    return EngineManager(tmp_path / "engine", [sys.executable, "-c", f"import sys; {end}"], found), shared
+    command = EngineCommand([sys.executable, "-c", f"import sys; {end}"])
+    return EngineManager(tmp_path / "engine", command, found), shared
 
 
 def start(manager: EngineManager, tmp_path: Path, name: str) -> None:
