@@ -26,7 +26,7 @@ from sqlalchemy import func, select
 
 from deploy.bench.asking import asking_seconds
 from deploy.bench.engine_tasks import FEW, LONG, TASK, TASKS, claim, fill_hub
-from deploy.bench.plain_run import PlainOrder, PlainRun, start
+from deploy.bench.plain_run import PlainOrder, PlainRun, by_command, start
 from deploy.demo.benchmarks import QuestionBenchmark, questions_text
 from deploy.demo.models import GOOD, ensure_model
 from deploy.demo.run import POLICY
@@ -41,8 +41,6 @@ from specs.logs.evidence import path_in_store
 from specs.measurement import Measurement
 from specs.messages import ModelRef
 from specs.policy.engine import EngineRules
-from workers.engines.engine_manager import EngineManager
-from workers.engines.engine_process import EngineCommand
 from workers.processes.ports import free_port
 from workers.snapshots.fetch import Snapshots
 
@@ -116,7 +114,7 @@ def engine_figures(tasks: int, turns: int) -> EngineFigures:
 
 def _serve_once(model: Path, engine_folder: Path) -> None:
     """Have vLLM learn what it keeps of a model: the first start takes it several seconds longer."""
-    manager = EngineManager(engine_folder, EngineCommand())
+    manager = by_command(engine_folder)
     rules = EngineRules.model_validate(_rules(), strict=False)
     try:
         manager.engine_for(ModelRef(model_id=GOOD, revision="0" * 40), model, rules, 0)

@@ -23,7 +23,10 @@ from workers.engines.cpu_executor import AS_VLLM_DOES
 from workers.engines.engine import Engine
 from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import EngineCommand
+from workers.engines.gate import Gate
 from workers.processes.guarded import clean_environment
+from workers.settings import WorkerSettings
+from workers.shared_state import SharedState
 
 CLIENT = """\
 import sys
@@ -100,8 +103,14 @@ def start(order: PlainOrder) -> PlainRun:
     return PlainRun(**json.loads(ended.stdout.splitlines()[-1]))
 
 
+def by_command(engine_folder: Path) -> EngineManager:
+    """What starts engines by vLLM's command, one after the other; it keeps its notes beside their folder."""
+    shared = SharedState(engine_folder.with_name("board"))
+    return EngineManager(engine_folder, EngineCommand(), Gate(WorkerSettings(), shared), shared)
+
+
 def _run(order: PlainOrder, began: float) -> PlainRun:
-    manager = EngineManager(Path(order.engine_folder), EngineCommand())
+    manager = by_command(Path(order.engine_folder))
     rules = EngineRules.model_validate(order.rules, strict=False)
     try:
         ref = ModelRef(model_id=order.model_id, revision="0" * 40)

@@ -18,6 +18,7 @@ from specs.messages import AttemptOutcome, AttemptRef, AttemptsAlive, Report
 from specs.policy.generation import GenerationSettings
 from tests.e2e.conftest import GREEDY, RULES, engine_starts
 from tests.support.capitals import CAPITALS, capitals_dataset
+from tests.support.engines import engines
 from tests.support.small_repos import task_ref, write_dataset
 from tests.support.worker_bench import MODEL, Heard, batch_of, engine_words, order, remember_snapshot, run
 from workers.batches.batch import BatchRun
@@ -25,7 +26,6 @@ from workers.batches.messenger import Messenger
 from workers.batches.workbench import Workbench
 from workers.engines.engine_environment import vllm_cache
 from workers.engines.engine_logs import logs
-from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_metrics import engine_figures
 from workers.engines.engine_process import EngineCommand
 from workers.engines.model_inspection import NOT_FORKED
@@ -106,7 +106,7 @@ def test_a_run_that_is_told_to_stop_is_gone_on_with_and_no_answer_is_asked_twice
 def test_a_forked_engine_is_the_one_that_the_command_would_be(workbench: Workbench, tmp_path: Path) -> None:
     snapshot = workbench.snapshots.model(MODEL)
     workbench.engines.engine_for(MODEL, snapshot, RULES, 0)
-    by_command = EngineManager(tmp_path / "command", EngineCommand())
+    by_command = engines(tmp_path / "command", EngineCommand())
     try:
         by_command.engine_for(MODEL, snapshot, RULES, 0)
     finally:

@@ -97,12 +97,12 @@ import sys
 from pathlib import Path
 from specs.messages import ModelRef
 from specs.policy.rules import EngineRules
-from workers.engines.engine_manager import EngineManager
+from tests.support.engines import engines
 from workers.engines.engine_process import EngineServer
-engines, server = (Path(sys.argv[2]) / each for each in ("engine", "engine-server"))
+folder, server = (Path(sys.argv[2]) / each for each in ("engine", "engine-server"))
 rules = EngineRules.model_validate_json(sys.argv[3])
 model = ModelRef(model_id="org/model", revision="0" * 40)
-EngineManager(engines, EngineServer(server, engines)).engine_for(model, Path(sys.argv[1]), rules, 0)
+engines(folder, EngineServer(server, folder)).engine_for(model, Path(sys.argv[1]), rules, 0)
 """
 
 

@@ -46,8 +46,8 @@ class EngineManager:
         self,
         folder: Path,
         source: EngineSource,
-        gate: Gate | None = None,
-        shared: SharedState | None = None,
+        gate: Gate,
+        shared: SharedState,
         devices: Callable[[int | None], Devices] = devices_for,
         host: Devices | None = None,
     ) -> None:
@@ -62,7 +62,7 @@ class EngineManager:
         self._kernels = Kernels(devices)
         self._source = source
         self._engine: Engine | None = None
-        self._sleepers = Sleepers(host, shared.note_asleep if shared is not None else None)
+        self._sleepers = Sleepers(host, shared.note_asleep)
         self._log: Path | None = None
         """Of the engine that is up or starts, or of the last one."""
         self.api_key = secrets.token_urlsafe(32)
@@ -95,31 +95,28 @@ class EngineManager:
         woken = self._sleepers.wake(wanted)
         if woken is not None:
             _log.info("engine for %s is awake again", model.model_id)
-            if self._gate is not None:
-                self._gate.note_start()
+            self._gate.note_start()
             return self._use(woken, wanted)
         check_references(snapshot, self._folder)
         check_weights(snapshot)
-        if self._gate is not None:
-            # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.
-            while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
-                self._sleepers.end_oldest()
-            self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
+        # What sleeps keeps a context on the GPU. That is our own, and goes before anybody else is blamed.
+        while len(self._sleepers) and not self._gate.is_free(snapshot, rules, gpus):
+            self._sleepers.end_oldest()
+        self._gate.wait_until_free(snapshot, rules, gpus, on_wait)
         try:
             engine = self._started(wanted, snapshot, rules, on_wait)
         except EngineError as error:
-            if self._gate is not None and not isinstance(error, OutOfMemory):
+            if not isinstance(error, OutOfMemory):
                 self._gate.note_failure(model.model_id, error)
             raise
-        if self._gate is not None:
-            self._gate.note_start()
+        self._gate.note_start()
         return engine
 
     def _started(self, wanted: Wanted, snapshot: Path, rules: EngineRules, on_wait: Callable[[], None]) -> Engine:
         """A new engine, in use."""
         engine = self._start(wanted, snapshot, rules, on_wait)
         try:
-            self._note_starting(engine)
+            self._shared.note_starting(engine.note())
             _wait_until_up(engine, rules.start_seconds, on_wait)
             engine.context_tokens = _context_tokens(engine, self.api_key)
             self._use(engine, wanted)
@@ -130,7 +127,7 @@ class EngineManager:
                 self._source.stop()
             raise
         finally:
-            self._note_starting(None)
+            self._shared.note_starting(None)
         return engine
 
     def begin(self) -> None:
@@ -170,18 +167,13 @@ class EngineManager:
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
-            if self._shared is not None:
-                self._shared.note_engine(None)
-
-    def _note_starting(self, engine: Engine | None) -> None:
-        if self._shared is not None:
-            self._shared.note_starting(engine.note() if engine is not None else None)
+            self._shared.note_engine(None)
 
     def _use(self, engine: Engine, wanted: Wanted) -> Engine:
         known = self._engine is engine and engine.wanted.key == wanted.key
         # The same engine under another key, where the rules differ in what changes no answer.
         self._engine, self._log, engine.wanted = engine, engine.log, wanted
-        if self._shared is not None and not known:
+        if not known:
             self._shared.note_engine(engine.note())
         return engine
 
@@ -193,8 +185,7 @@ class EngineManager:
             self.discard()
             return
         self._engine = None
-        if self._shared is not None:
-            self._shared.note_engine(None)
+        self._shared.note_engine(None)
 
     def log_tail(self) -> str:
         """The last words of the engine that is up or starts, else of the last one; empty before the first."""

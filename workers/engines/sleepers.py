@@ -36,8 +36,8 @@ _log = logging.getLogger(__name__)
 class Sleepers:
     """Keeps engines asleep while the host has memory for them; the one that was not used for longest ends first."""
 
-    def __init__(self, host: Devices | None = None, on_change: Callable[[tuple[EngineNote, ...]], None] | None = None):
-        """`host` is where the weights lie; `on_change` is told who sleeps."""
+    def __init__(self, host: Devices | None, on_change: Callable[[tuple[EngineNote, ...]], None]) -> None:
+        """`host` is where the weights lie, None this machine; `on_change` is told who sleeps."""
         self._host = host if host is not None else Machine()
         self._on_change = on_change
         self._engines: list[Engine] = []
@@ -111,8 +111,7 @@ class Sleepers:
             self._changed()
 
     def _changed(self) -> None:
-        if self._on_change is not None:
-            self._on_change(tuple(engine.note() for engine in self._engines))
+        self._on_change(tuple(engine.note() for engine in self._engines))
 
 
 def has_room(total_bytes: int, free_bytes: int, weights_bytes: int) -> bool:

@@ -17,6 +17,7 @@ import pytest
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy.engine import EngineRules
+from tests.support.engines import engines
 from tests.support.fake_nvml import pynvml
 from tests.support.shared_runs import shared_runs
 from tests.support.small_repos import COMMIT, write_model
@@ -27,16 +28,14 @@ from tests.support.worker_bench import stand_in
 from workers.batches.workbench import open_workbench
 from workers.engines import devices
 from workers.engines.engine import Engine
-from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import EngineServer
 from workers.presence.presence import _is_there
 from workers.processes.fork_server import SOCKET
 from workers.processes.guarded import clean_environment
 from workers.processes.orphans import _prefix
 from workers.settings import WorkerSettings
-from workers.shared_state import SharedState
 
-RULES = EngineRules(start_seconds=600.0)
+RULES = EngineRules(start_seconds=600.0, kv_cache_gib=1)
 
 
 class _Server(EngineServer):
@@ -59,9 +58,7 @@ class Rig:
     driver: str = "/"
 
     def __post_init__(self) -> None:
-        self.server = _Server(self.module, self.folder, self.driver)
-        self.shared = SharedState(self.folder / "board")
-        self.manager = EngineManager(self.folder / "engine", self.server, shared=self.shared)
+        self.manager = engines(self.folder / "engine", _Server(self.module, self.folder, self.driver))
 
     def up(self, name: str = "one", rules: EngineRules = RULES) -> Engine:
         snapshot = self.folder / name

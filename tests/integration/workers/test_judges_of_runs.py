@@ -15,12 +15,12 @@ from deploy.serving import QuietHandler, answered_by
 from specs.messages import AttemptOutcome, Order
 from specs.policy.engine import EngineRules
 from specs.policy.judges import JudgeEndpoint
+from tests.support.engines import engines
 from tests.support.saying_bench import SAY, reports_of, say_dataset, say_spec, saying_bench
 from tests.support.small_repos import task_ref
 from tests.support.worker_bench import MODEL, order, stand_in
 from workers.batches.workbench import Workbench
 from workers.engines.engine_logs import logs
-from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import EngineCommand
 
 workbench = saying_bench
@@ -69,10 +69,10 @@ def test_judges_are_asked_at_their_own_endpoints_with_their_own_keys(
     # The judge is a second stand-in, with another key; it repeats its instructions, which end in a grade.
     asked = tmp_path / "judge-asked"
     monkeypatch.setenv("REPROFARM_JUDGE_KEY", "the judge's key")
-    manager = EngineManager(tmp_path / "judge", EngineCommand(stand_in("--record", str(asked))))
+    manager = engines(tmp_path / "judge", EngineCommand(stand_in("--record", str(asked))))
     manager.api_key = "the judge's key"
     snapshot = workbench.settings.cache_folder.parent / "model" / "snapshots" / MODEL.revision
-    engine = manager.engine_for(MODEL, snapshot, EngineRules(), 0)
+    engine = manager.engine_for(MODEL, snapshot, EngineRules(kv_cache_gib=1), 0)
     try:
         report = reports_of(workbench, _judged(workbench, engine.base_url))["r1"]
     finally:

@@ -142,7 +142,7 @@ def starts_none(
     """Of a worker whose engines end as they start."""
     found, shared = gate(tmp_path)
     command = EngineCommand([sys.executable, "-c", f"import sys; {end}"])
-    return EngineManager(tmp_path / "engine", command, found), shared
+    return EngineManager(tmp_path / "engine", command, found, shared), shared
 
 
 def start(manager: EngineManager, tmp_path: Path, name: str) -> None:

@@ -11,9 +11,9 @@ import pytest
 from specs.errors import EngineError
 from specs.messages import ModelRef
 from specs.policy.engine import BatchInvariant, EngineRules
+from tests.support.engines import engines
 from tests.support.small_repos import COMMIT, write_model
 from workers.engines.devices import Device, Devices
-from workers.engines.engine_manager import EngineManager
 from workers.engines.engine_process import EngineCommand
 from workers.engines.kernels import Kernels
 
@@ -74,9 +74,7 @@ def test_the_engine_is_told_either_way_whatever_the_worker_was_started_with(
     monkeypatch.setenv("VLLM_BATCH_INVARIANT", "7")
     told = tmp_path / "told"
     program = f"import os, pathlib; pathlib.Path({str(told)!r}).write_text(os.environ['VLLM_BATCH_INVARIANT'])"
-    manager = EngineManager(
-        tmp_path / "engine", EngineCommand([sys.executable, "-c", program]), devices=gpus(capability)
-    )
+    manager = engines(tmp_path / "engine", EngineCommand([sys.executable, "-c", program]), gpus(capability))
     model = ModelRef(model_id="org/model", revision=COMMIT)
     # It is no engine, and ends at once.
     with pytest.raises(EngineError, match="ended while it was starting"):
