@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 import inspect_ai
+from inspect_ai.scorer import AnswerPattern
 
 from specs.messages import AttemptOutcome
 from specs.text import clean
@@ -60,6 +61,9 @@ class Watchdog:
     def _failure(self, frame: FrameType) -> tuple[AttemptOutcome, str]:
         module = Path(frame.f_code.co_filename)
         kind, name = module.parent.name, module.stem.lstrip("_")
+        # `answer` is `pattern` with an expression of Inspect's own, and what runs is that one's code.
+        if isinstance(frame.f_locals.get("pattern"), AnswerPattern):
+            name = "answer"
         stuck = f"the {kind} {name} did not end on one answer within {self._cpu_seconds:.0f} s of computing"
         if name in _BY_THE_SPEC:
             return AttemptOutcome.SPEC_FAILED, clean(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from inspect_ai.model import ChatMessage, ChatMessageUser, ModelName, ModelOutput
-from inspect_ai.scorer import Target, pattern
+from inspect_ai.scorer import Target, answer, pattern
 from inspect_ai.solver import TaskState, multiple_choice
 
 from specs.messages import AttemptOutcome
@@ -26,15 +27,15 @@ def _tell(outcome: AttemptOutcome, words: str) -> None:
     raise _Stuck(outcome, words)
 
 
-def _state(answer: str) -> TaskState:
+def _state(text: str) -> TaskState:
     asked: list[ChatMessage] = [ChatMessageUser(content="?")]
-    said = ModelOutput.from_content("none", answer)
+    said = ModelOutput.from_content("none", text)
     return TaskState(ModelName("none/none"), 1, 1, "?", asked, choices=["x", "y"], output=said)
 
 
-def _score(answer: str, expression: str) -> Any:
+def _score(text: str, expression: str) -> Any:
     async def once() -> Any:
-        return await pattern(expression)(_state(answer), Target("a"))
+        return await pattern(expression)(_state(text), Target("a"))
 
     return asyncio.run(once())
 
@@ -49,18 +50,30 @@ def test_a_scorer_that_never_ends_is_interrupted_and_named() -> None:
     )
 
 
-def test_an_answer_that_keeps_inspects_own_reader_busy_is_not_the_specs_failure() -> None:
+async def _choose(said: str) -> None:
     async def answered(state: TaskState, tool_calls: Any = "loop", **_: Any) -> TaskState:
         return state
 
-    async def once() -> None:
-        await multiple_choice()(_state(f"ANSWER:{' ' * 3000}!"), answered)
+    await multiple_choice()(_state(said), answered)
 
+
+async def _read_line(said: str) -> None:
+    await answer("line")(_state(said), Target("a"))
+
+
+@pytest.mark.parametrize(
+    ("read", "named", "end"),
+    [(_choose, "solver multiple_choice", "!"), (_read_line, "scorer answer", "!\nSo it is.")],
+    ids=["multiple_choice", "answer"],
+)
+def test_an_answer_that_keeps_inspects_own_reader_busy_is_not_the_specs_failure(
+    read: Callable[[str], Coroutine[Any, Any, None]], named: str, end: str
+) -> None:
     with pytest.raises(_Stuck) as stuck, Watchdog(1.0, _tell).watching():
-        asyncio.run(once())
+        asyncio.run(read(f"ANSWER:{' ' * 3000}{end}"))
     outcome, words = stuck.value.args
     assert outcome is AttemptOutcome.MODEL_FAILED
-    assert words.startswith("the solver multiple_choice did not end on one answer within 1 s of computing: this model")
+    assert words.startswith(f"the {named} did not end on one answer within 1 s of computing: this model")
 
 
 def test_many_answers_that_each_end_are_not_one_that_does_not() -> None:
