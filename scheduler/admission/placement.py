@@ -126,14 +126,14 @@ def place(size: ModelSize, engine: EngineRules, need: TaskNeed, pools: Sequence[
         return held
     largest = by_capacity[-1]
     reason = f"{_best(size, engine, need, largest).shortfall}; no pool is larger"
-    if need.max_tokens is None:
+    if size.config is not None and need.max_tokens is None:
         # The whole context is made room for, which few answers fill.
         short = TaskNeed(need.prompt_tokens, SHORT_ANSWER)
         if any(_best(size, engine, short, pool).shortfall is None for pool in by_capacity):
+            tokens = _needed_context(size.config, short, _whole_context(size.config, engine)[0])
             reason += (
                 f". No max_tokens ends an answer before the context does: with one of {SHORT_ANSWER}, or a"
-                f" max_model_len of {short.prompt_tokens + SHORT_ANSWER} for this model, in the operator's policy it"
-                " would fit"
+                f" max_model_len of {tokens} for this model, in the operator's policy it would fit"
             )
     return NoRoom(reason)
 
@@ -192,9 +192,7 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
     if size.config is None:
         return _fit_of_files(size, engine, pool, gpus)
     whole, capped = _whole_context(size.config, engine)
-    needed = whole if need.max_tokens is None else min(whole, need.prompt_tokens + need.max_tokens)
-    if needed < (least := least_tokens(size.config.model_type)) <= whole:
-        needed = least
+    needed = _needed_context(size.config, need, whole)
     if gpus == 0:
         return _fit_on_a_machine(size, engine, pool, needed, whole, capped)
     weights = size.weights_bytes(engine.dtype)
@@ -223,6 +221,13 @@ def _fit(size: ModelSize, engine: EngineRules, need: TaskNeed, pool: PoolRules, 
         sequences=_sequences(one, two, engine, limit - share),
         is_roomy=share + max(whole_one, at_once) <= limit,
     )
+
+
+def _needed_context(config: ModelConfig, need: TaskNeed, whole: int) -> int:
+    """Tokens that there must be room for, of the `whole` that there may be."""
+    tokens = whole if need.max_tokens is None else min(whole, need.prompt_tokens + need.max_tokens)
+    least = least_tokens(config.model_type)
+    return least if tokens < least <= whole else tokens
 
 
 def _whole_context(config: ModelConfig, engine: EngineRules) -> tuple[int, int | None]:

@@ -183,7 +183,10 @@ def test_no_context_is_cut_to_where_the_engine_computes_otherwise() -> None:
     assert "KV cache of 4096 tokens" in placed(scout, pools=(EIGHT,), max_model_len=32_768).words
     # It has room for a sequence of 32,768 tokens, and for none of 65,536.
     less = PoolRules(name="less", memory_gib=58.7, gpus=4)
-    assert "needs about" in refused(size_of(scout), OPEN_END, (less,))
+    assert "a max_model_len of 32769 for this model" in refused(size_of(scout), OPEN_END, (less,))
+    # Policy has it computed otherwise already.
+    held = PoolRules(name="held", memory_gib=57.7, gpus=4)
+    assert "of 6144 for" in refused(size_of(scout), OPEN_END, (held,), max_model_len=32_768)
 
 
 def test_what_has_no_room_for_its_whole_context_alone_is_told_what_would_make_it_fit() -> None:
