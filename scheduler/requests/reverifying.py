@@ -19,10 +19,11 @@ from scheduler.planning.freshness import answered_until
 from scheduler.record import SCHEDULER, add_event
 from scheduler.requests.locking import find_claim
 from scheduler.requests.resubmitting import submit_again
-from scheduler.state_machine import ACTIVE, ClaimState
+from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.errors import InterventionError
+from specs.judging.verdict import Outcome
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
 
@@ -83,7 +84,8 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
             f"the score of claim {claim.claim_id} was verified again not long ago, and its verdict stands; policy"
             f" allows the next from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the benchmark"
         )
-    until = answered_until(session, claim, rules)
+    taken_away = _was_taken_away(claim)
+    until = None if taken_away else answered_until(session, claim, rules)
     if until is not None and changed_since(session, claim) is None:
         raise InterventionError(
             f"claim {claim.claim_id} was decided by a fresh run, which would answer it again, and its verdict stands;"
@@ -93,14 +95,23 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
     outcome = claim.verdict.outcome if claim.verdict is not None else "decided"
     said = clean(f"to be verified again, asked for by {actor}: {why}", MAX_WHY_CHARS)
     anew = submit_again(session, claim, said, f"after claim {claim.claim_id} was {outcome}", actor)
-    anew.asked_priority, anew.fresh_after = priority, now()
+    # Else whoever saw it go badly could take it away, and ask for other luck.
+    anew.asked_priority, anew.fresh_after = priority, claim.fresh_after if taken_away else now()
+    then = "planned as it was" if taken_away else "which a fresh run decides"
     return Asked(
         anew.claim_id,
         (
             f"claim {claim.claim_id} keeps its verdict, {outcome}, and is withdrawn",
-            f"the same entry is now claim {anew.claim_id}, which a fresh run decides",
+            f"the same entry is now claim {anew.claim_id}, {then}",
         ),
     )
+
+
+def _was_taken_away(claim: Claim) -> bool:
+    """Whether a claim failed as its run, begun already, was kept from going on: that is begun again as by `retry`."""
+    run, verdict = claim.reproduction, claim.verdict
+    failed = verdict is not None and verdict.outcome == Outcome.FAILED
+    return failed and run is not None and run.state == ReproductionState.CANCELLED
 
 
 def _join(session: Session, claim: Claim, why: str, actor: str, priority: int) -> Asked:

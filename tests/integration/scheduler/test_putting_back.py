@@ -237,6 +237,32 @@ def test_a_run_whose_model_was_closed_while_it_was_under_way_is_begun_again_as_i
         ended(farm, outcome, None)
 
 
+@ON_BOTH
+@pytest.mark.parametrize("asked_anew", [False, True])
+def test_a_run_that_was_taken_away_is_begun_again_for_who_asks_to_verify_its_claims_again(
+    farm: ControlPlane, *, asked_anew: bool
+) -> None:
+    """For the claim that it was made for, and for another that joined a re-verification, which its run would answer."""
+    mine = say(farm, 50, 51)
+    if asked_anew:
+        assert mine is not None
+        complete(farm, 100)
+        reverify(farm.database, mine.claim_id, "I doubt it", "hub:ada")
+        farm.plan()
+        mine = say(farm, 50, 52)
+    ended(farm, AttemptOutcome.HANDED_BACK, Stage.RUNNING)
+    run = ended(farm, AttemptOutcome.MODEL_FAILED, Stage.WAITING)
+    assert run.state == ReproductionState.CANCELLED
+    (joined,) = [each for each in farm.claims() if each.live and each.value == (52 if asked_anew else 51)]
+    assert (joined.reproduction_id, joined.reason) == (run.reproduction_id, "failed: model_failed: the Hub hides it")
+    again = reverify(farm.database, joined.claim_id, "it is open again", "hub:tiny").claim_id
+    farm.plan()
+    (claim,) = [each for each in farm.claims() if each.claim_id == again]
+    anew = run_of(farm, claim)
+    assert anew.reproduction_id != run.reproduction_id
+    assert (anew.seed, anew.stopping, anew.asked_anew) == (run.seed, run.stopping, asked_anew)
+
+
 @pytest.mark.parametrize(
     ("before", "outcome", "stage"),
     [
