@@ -23,7 +23,7 @@ from scheduler.collect.retrying import (
 )
 from scheduler.collect.waiting_claims import waiting_for
 from scheduler.database.tables import Attempt, Reproduction, now
-from scheduler.planning.putting_back import is_begun_again
+from scheduler.planning.begun_again import is_begun_again
 from scheduler.record import MAX_REASON_CHARS, block_claim, give_verdict, move_reproduction
 from scheduler.state_machine import ReproductionState
 from scheduler.stored_values import settings_of

@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from scheduler.api import pages
 from scheduler.api.badge_states import said_of
@@ -20,6 +21,8 @@ from scheduler.api.routes.reproductions import show_reproduction
 from scheduler.dashboard.pages import PageRoute, render
 from scheduler.dashboard.visitor import Visitor, visitor_of
 from scheduler.database.tables import Claim
+from scheduler.planning.begun_again import is_operators_to_cancel
+from scheduler.state_machine import ACTIVE, ClaimState
 from specs.api_v1.claims import ClaimStateName, ClaimView
 from specs.judging.verdict import Outcome
 
@@ -106,7 +109,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
             visitor,
             awaits_approval=row.awaits_approval,
             may_retry=may(require_to_retry, session, visitor.caller, row),
-            may_cancel=may(require_to_cancel, session, visitor.caller, row),
+            may_cancel=may(require_to_cancel, session, visitor.caller, row) and not _is_kept(session, visitor, row),
             publishes=source.policy.publish.mode != "off",
         ),
         revoking=revoking(claim, visitor),
@@ -115,6 +118,17 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         hub=source.settings.hub_endpoint.rstrip("/"),
         thread=_thread(source, claim),
     )
+
+
+def _is_kept(session: Session, visitor: Visitor, claim: Claim) -> bool:
+    """Whether the claim's run goes on although the visitor wants it cancelled, as it was once: the API refuses that.
+
+    Where another claim waits for it the API lets this one go.
+    """
+    run = claim.reproduction
+    if visitor.may_operate or run is None or run.state not in ACTIVE or not is_operators_to_cancel(session, run):
+        return False
+    return not any(other.state == ClaimState.PLANNED for other in run.claims if other is not claim)
 
 
 def actions(

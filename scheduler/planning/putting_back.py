@@ -15,16 +15,15 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, or_, select
+from sqlalchemy import and_, bindparam, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Admitted
-from scheduler.database.tables import Attempt, Claim, Reproduction, VerdictRow
+from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import asks_every_sample, decides, stopping_of
 from scheduler.planning.freshness import was_repeated
 from scheduler.planning.joinable_runs import JoinableRuns
 from scheduler.state_machine import ClaimState, ReproductionState
-from specs.messages import Stage
 
 
 class Begun(NamedTuple):
@@ -187,7 +186,7 @@ def _of_same_score(
 def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
     """Give the replacement of a cancelled run the same seed and stopping rule, so that cancelling gains little.
 
-    The answers may differ even so, and its score so far is on view. So it is the last: `goes_to_its_end`.
+    The answers may differ even so, and its score so far is on view. So it is the last: `begun_again.goes_to_its_end`.
     """
     reproduction.seed, reproduction.stopping = before.seed, before.stopping
     # Whoever it is begun again for: what gave way to it still does.
@@ -195,36 +194,3 @@ def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
     reproduction.second_anew = before.second_anew
     # One that asks every sample takes claims from the start, as it did: no third is made beside it.
     reproduction.joinable = asks_every_sample(reproduction, one_was_sent=False, claims=0)
-
-
-def goes_to_its_end() -> ColumnElement[bool]:
-    """Whether a run that is under way is one that was cancelled under way, begun again.
-
-    Nobody but an operator has such a one cancelled: it may be cancelled for what its score came to each time. One
-    that no worker began has no score, and is cancelled for other reasons.
-    """
-    return and_(_was_begun(Reproduction), is_begun_again())
-
-
-def is_begun_again() -> ColumnElement[bool]:
-    """Whether a run, under way or not, is one that was cancelled under way, begun again."""
-    before = aliased(Reproduction)
-    return exists().where(
-        # The first two follow from the key, and have an index.
-        before.weights_sha256 == Reproduction.weights_sha256,
-        before.dataset_id == Reproduction.dataset_id,
-        before.key == Reproduction.key,
-        before.seed == Reproduction.seed,
-        before.state == ReproductionState.CANCELLED,
-        _was_begun(before),
-        before.reproduction_id != Reproduction.reproduction_id,
-    )
-
-
-def _was_begun(run: type[Reproduction]) -> ColumnElement[bool]:
-    """Whether a worker did more for any attempt than have it wait behind others of its batch."""
-    return exists().where(
-        Attempt.reproduction_id == run.reproduction_id,
-        # When it began is not known of early ones.
-        or_(Attempt.begun_at.is_not(None), Attempt.stage != Stage.WAITING),
-    )

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, exists, select
 from scheduler.collect.ending import close
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
-from scheduler.planning.putting_back import goes_to_its_end
+from scheduler.planning.begun_again import goes_to_its_end
 from scheduler.reaping.overdue import REAPED_AT_ONCE
 from scheduler.record import move_reproduction
 from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState

@@ -14,7 +14,7 @@ from scheduler.database.id_prefixes import begins
 from scheduler.database.session import Database
 from scheduler.database.tables import Claim, Reproduction
 from scheduler.messaging import outbox
-from scheduler.planning.putting_back import goes_to_its_end
+from scheduler.planning.begun_again import is_operators_to_cancel
 from scheduler.record import BY_AN_OPERATOR, move_claim, move_reproduction
 from scheduler.requests.locking import lock
 from scheduler.requests.resubmitting import submit_again
@@ -120,8 +120,7 @@ def _cancel_claim(session: Session, claim: Claim, why: str, operator: str, *, op
 
 
 def _refuse_to_cancel_twice(session: Session, reproduction: Reproduction) -> None:
-    this = select(Reproduction.reproduction_id).where(Reproduction.reproduction_id == reproduction.reproduction_id)
-    if session.scalar(this.where(goes_to_its_end())) is not None:
+    if is_operators_to_cancel(session, reproduction):
         raise InterventionError(
             f"reproduction {reproduction.reproduction_id} was cancelled under way once and begun again: it goes to its"
             " end, unless the farm's operator cancels it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -13,9 +14,10 @@ from scheduler.dashboard import claims
 from scheduler.dashboard.claims import actions
 from scheduler.dashboard.visitor import Visitor
 from scheduler.requests.intervening import cancel
-from scheduler.state_machine import ClaimState
+from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.claims import ClaimView
 from specs.judging.verdict import Outcome
+from specs.messages import Stage
 from tests.support.api import RunningApi, running_api
 from tests.support.callers import signed_in
 from tests.support.databases import ON_BOTH, mostly_sqlite
@@ -166,6 +168,25 @@ def test_a_run_is_offered_to_be_cancelled_to_whom_the_api_lets(tmp_path: Path) -
         ours, benchmarks = signed_in(api, "tim", "tiny"), signed_in(api, "ann", "acme")
         shown = [httpx2.get(f"{api.url}/claims/{claim_id}", headers=who).text for who in (ours, benchmarks)]
     assert [f'"/v1/claims/{claim_id}/cancel"' in text for text in shown] == [True, False]
+
+
+@pytest.mark.parametrize("another_waits", [False, True])
+def test_a_run_that_goes_to_its_end_is_offered_to_be_cancelled_to_operators_alone(
+    tmp_path: Path, *, another_waits: bool
+) -> None:
+    with running_api(tmp_path, operators=("ada",)) as api:
+        same: dict[str, Any] = {"key": "5" * 64, "weights_sha256": "6" * 64, "seed": 7, "joinable": False}
+        before = api.rows.reproduction(state=ReproductionState.CANCELLED, **same)
+        api.rows.attempt(before, 1, stage=Stage.RUNNING)
+        claim_id = api.rows.planned(run={"state": ReproductionState.RUNNING, "attempt": 1, **same})
+        api.rows.attempt(api.rows.run_of(claim_id), 1, stage=Stage.RUNNING)
+        if another_waits:
+            api.rows.claim(state=ClaimState.PLANNED, reproduction_id=api.rows.run_of(claim_id))
+        people = [signed_in(api, "ada"), signed_in(api, "tim", "tiny")]
+        shown = [httpx2.get(f"{api.url}/claims/{claim_id}", headers=who).text for who in people]
+        taken = httpx2.post(f"{api.url}/v1/claims/{claim_id}/cancel", headers=people[1], json={"why": "it goes badly"})
+    assert [f'"/v1/claims/{claim_id}/cancel"' in text for text in shown] == [True, another_waits]
+    assert taken.status_code == (200 if another_waits else 409)
 
 
 def test_what_is_withdrawn_is_not_offered_to_be_published(api: RunningApi) -> None:
