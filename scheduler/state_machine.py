@@ -44,7 +44,9 @@ class ReproductionState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """No claim needs it any more, or an operator ended it."""
+    """No claim needs it any more, somebody had it cancelled, or its repo was closed or taken away between two attempts.
+
+    Claims that waited for one of the last kind are blocked or have failed."""
 
 
 CLAIM_TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {

@@ -24,7 +24,7 @@ class PoolLoad(View):
     planned then, or handed back. Null where none waits but for its next try, or for the operator."""
 
     oldest_wait_seconds: float | None
-    """How long that was ago when it was counted."""
+    """How long ago that was, as of this answer."""
 
 
 class DayOfVerdicts(View):
