@@ -30,16 +30,11 @@ def pool_loads(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
             dispatched=_number(states, ReproductionState.DISPATCHED),
             running=_number(states, ReproductionState.RUNNING),
             oldest_waiting_since=oldest,
-            oldest_wait_seconds=wait_seconds(oldest, at),
+            oldest_wait_seconds=max((at - oldest).total_seconds(), 0.0) if oldest is not None else None,
         )
         for pool, states in sorted(found.items())
         for oldest in [min((since for _, since in states.values() if since is not None), default=None)]
     )
-
-
-def wait_seconds(since: datetime | None, at: datetime) -> float | None:
-    """How long something that waits since then has waited; None where nothing waits."""
-    return max((at - since).total_seconds(), 0.0) if since is not None else None
 
 
 def _number(states: dict[str, tuple[int, datetime | None]], state: ReproductionState) -> int:

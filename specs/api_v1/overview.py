@@ -115,8 +115,8 @@ class Overview(View):
     """The farm at a glance."""
 
     counted_at: datetime | None
-    """When `pools`, `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, if something may
-    have changed since; null if they are current. At most a twentieth of the time goes into counting: with millions of
+    """When `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, if something may have
+    changed since; null if they are current. At most a twentieth of the time goes into counting: with millions of
     claims, the numbers are some seconds old."""
 
     pools: tuple[PoolLoad, ...]

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.dependencies import Reading, TheSource, keep_for
 from scheduler.api.live import answer_memory
-from scheduler.api.pool_loads import pool_loads, wait_seconds
+from scheduler.api.pool_loads import pool_loads
 from scheduler.database.tables import Claim, Publication, VerdictRow, Worker, now
 from scheduler.state_machine import ClaimState
 from specs.api_v1.overview import (
@@ -23,7 +23,6 @@ from specs.api_v1.overview import (
     DayOfVerdicts,
     NeedsAPerson,
     Overview,
-    PoolLoad,
     Quarantined,
     Unpublished,
     VerifiedNow,
@@ -42,9 +41,8 @@ GROUPED = 1000
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted over whole tables. Each is read from an index alone, but for what is small or waits."""
+    """What is counted over whole tables. Each is read from an index alone, but for what is small."""
 
-    pools: tuple[PoolLoad, ...]
     claims: dict[str, int]
     verdicts: dict[str, int]
     by_day: dict[tuple[date, str], int]
@@ -59,13 +57,12 @@ def show_overview(source: TheSource, session: Reading) -> Overview:
     counted = source.count(session, ("overview",), lambda: _count(session, at, sqlite=source.database.is_sqlite))
     keep_for(session, answer_memory.LOOKED_AT_AGAIN_SECONDS)
     counts = counted.value
-    # Waits go on where nothing changes, and the counts are those from before.
-    waits = [{"oldest_wait_seconds": wait_seconds(load.oldest_waiting_since, at)} for load in counts.pools]
     days = [at.date() - timedelta(days=back) for back in reversed(range(DAYS))]
     by_day = [DayOfVerdicts(day=day, verdicts=_on(counts, [day])) for day in days]
     return Overview(
         counted_at=None if counted.current else counted.at,
-        pools=tuple(load.model_copy(update=wait) for load, wait in zip(counts.pools, waits, strict=True)),
+        # Not counted with the rest: waits begin and go on where nothing changes.
+        pools=pool_loads(session, at),
         claims={state.value: counts.claims.get(state, 0) for state in ClaimState},
         verdicts={outcome: counts.verdicts.get(outcome, 0) for outcome in Outcome},
         verdicts_today=_on(counts, days[-1:]),
@@ -95,7 +92,6 @@ def _count(session: Session, at: datetime, *, sqlite: bool) -> Counts:
         .group_by(day, VerdictRow.outcome)
     )
     return Counts(
-        pools=pool_loads(session, at),
         claims={row[0]: row[1] for row in claims},
         verdicts={row[0]: row[1] for row in verdicts},
         by_day={(_as_date(found), outcome): number for found, outcome, number in by_day},

@@ -193,9 +193,11 @@ def test_what_makes_no_event_is_seen_a_little_later(api: RunningApi, monkeypatch
 
 
 @pytest.mark.parametrize("path", ["/v1/overview", "/v1/pools"])
-def test_waits_go_on_although_nothing_is_written(api: RunningApi, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_waits_begin_and_go_on_although_nothing_is_written(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
     monkeypatch.setattr(answer_memory, "LOOKED_AT_AGAIN_SECONDS", 0.2)
-    api.rows.planned()
+    api.rows.planned(run={"not_before": now() + timedelta(seconds=3)})
 
     def wait() -> float:
         answer = api.json(path)
@@ -204,6 +206,8 @@ def test_waits_go_on_although_nothing_is_written(api: RunningApi, monkeypatch: p
 
     # What was written just before may be seen by the follower in between.
     time.sleep(4 * api.settings.api_look_seconds)
+    assert wait() == 0.0
+    until(lambda: wait() > 0.0)
     first = wait()
     until(lambda: wait() > first)
 
