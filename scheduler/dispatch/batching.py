@@ -47,7 +47,7 @@ def fill_batch(queued: Sequence[Queued], assignment: Assignment, at: datetime, r
     """Those that make up a batch, of the queued ones of its engine in the order of their turns."""
     room, at_least = ALONG * assignment.load_seconds, 1
     if assignment.limit is None and not assignment.spare:
-        room, at_least = _most_room(assignment.load_seconds, rules), rules.side_by_side
+        room, at_least = most_room(assignment.load_seconds, rules), rules.side_by_side
     found: list[Queued] = []
     limit = assignment.limit
     for each in queued:
@@ -65,14 +65,16 @@ def fill_batch(queued: Sequence[Queued], assignment: Assignment, at: datetime, r
 def batches_of(known: int, seconds: float, unknown: int, load_seconds: float, rules: RunRules) -> int:
     """How many batches the queued ones of an engine make up, each as full as `fill_batch` makes one at most.
 
-    `known` ones are taken to ask for `seconds` in all: no more batches than there are of them, as a long one goes by
-    itself while a worker is idle for it. Nobody knows how long the `unknown` ones take.
+    `known` ones are taken to ask for `seconds` in all, of which each is to be no more than `most_room`: a long one goes
+    by itself while a worker is idle for it, and makes no more batches of the short ones beside it. Nobody knows how
+    long the `unknown` ones take.
     """
-    full = min(known, ceil(seconds / _most_room(load_seconds, rules))) + ceil(unknown / rules.side_by_side)
+    # Where each fills one, rounding would make one more of them.
+    full = min(known, ceil(seconds / most_room(load_seconds, rules))) + ceil(unknown / rules.side_by_side)
     return max(full, ceil((known + unknown) / rules.batch))
 
 
-def _most_room(load_seconds: float, rules: RunRules) -> float:
+def most_room(load_seconds: float, rules: RunRules) -> float:
     """Seconds for which those of a batch may keep each other waiting, where nobody else does."""
     return max(ALONG * load_seconds, rules.hold_back_seconds)
 

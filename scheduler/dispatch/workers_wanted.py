@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
-from sqlalchemy import distinct, exists, func, or_, select
+from sqlalchemy import ColumnElement, case, distinct, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.database.tables import Reproduction, Worker, now
-from scheduler.dispatch.batching import batches_of
+from scheduler.dispatch.batching import ALONG, batches_of
 from scheduler.state_machine import IN_FLIGHT, ReproductionState
 from specs.messages import WorkerState
 from specs.policy.cost import asking_seconds, start_seconds
@@ -36,7 +37,7 @@ def workers_wanted(session: Session, policy: Policy) -> dict[str, int]:
             Reproduction.weights_bytes,
             func.count(),
             func.count(Reproduction.gpu_seconds),
-            func.avg(Reproduction.gpu_seconds),
+            func.avg(_cost_in_a_batch(policy)),
         )
         .where(
             Reproduction.state == ReproductionState.QUEUED,
@@ -62,3 +63,15 @@ def workers_wanted(session: Session, policy: Policy) -> dict[str, int]:
     for pool, number in session.execute(quarantined):
         found[pool] += number
     return found
+
+
+def _cost_in_a_batch(policy: Policy) -> ColumnElement[Any]:
+    """What a run is taken to cost, and no more than one whose asking takes `most_room`; NULL where nobody knows."""
+    weights: Any = Reproduction.weights_bytes  # what is worked out of a column is an expression
+    load: Any = start_seconds(weights)
+    # Written out again, as the database reads no `max`: there may be as many costs as there are runs.
+    room = case((ALONG * load > policy.run.hold_back_seconds, ALONG * load), else_=policy.run.hold_back_seconds)
+    most = (load + room) * case(
+        {pool.name: max(pool.gpus, 1) for pool in policy.pools}, value=Reproduction.pool, else_=1
+    )
+    return case((Reproduction.gpu_seconds > most, most), else_=Reproduction.gpu_seconds)

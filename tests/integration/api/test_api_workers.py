@@ -122,11 +122,14 @@ def test_a_pool_wants_a_worker_for_each_batch_that_is_out_or_to_be_made_up(api: 
     assert cpu["workers_wanted"] == 4
 
 
-@pytest.mark.parametrize(("seconds", "batches"), [(3600.0, 25), (30.0, 3), (1.0, 2)])
+@pytest.mark.parametrize(
+    ("runs", "batches"),
+    [([3600.0] * 25, 25), ([30.0] * 25, 3), ([1.0] * 25, 2), ([14400.0] + [10.0] * 20, 2), ([14400.0] * 2 + [60.0], 3)],
+)
 def test_of_one_models_runs_a_pool_wants_as_many_workers_as_they_take(
-    api: RunningApi, seconds: float, batches: int
+    api: RunningApi, runs: list[float], batches: int
 ) -> None:
-    for _ in range(25):
+    for seconds in runs:
         api.rows.reproduction("one/model", gpu_seconds=start_gpu_seconds(270_000_000, 0) + seconds)
     assert api.json("/v1/pools")["items"][0]["workers_wanted"] == batches
     assert f'reprofarm_workers_wanted{{pool="cpu"}} {batches}.0' in api.get("/metrics").text

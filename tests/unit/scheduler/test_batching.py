@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.dispatch.assignment import Assignment, Turn
-from scheduler.dispatch.batching import ALONG, Queued, batches_of, fill_batch
+from scheduler.dispatch.batching import ALONG, Queued, batches_of, fill_batch, most_room
 from specs.policy.run import RunRules
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -98,7 +98,19 @@ def test_what_takes_nobody_knows_how_long_goes_along_only_to_keep_the_engine_ful
     assert chosen([run(10), run(None)], assignment()) == [10]
 
 
-@pytest.mark.parametrize("seconds", [[5000] * 9, [40] * 18, [1] * 9, [None] * 5, [5000, 5000, None], [30]])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        [5000] * 9,
+        [40] * 18,
+        [1] * 9,
+        [None] * 5,
+        [5000, 5000, None],
+        [30],
+        [5000, *[10] * 5],
+        [5000, 5000, 100, 100, 100],
+    ],
+)
 def test_as_many_batches_are_counted_as_are_filled_where_nobody_else_waits(seconds: list[float | None]) -> None:
     waiting, filled = [run(each) for each in seconds], 0
     while waiting:
@@ -108,9 +120,10 @@ def test_as_many_batches_are_counted_as_are_filled_where_nobody_else_waits(secon
         waiting = waiting[len(taken) :]
         filled += 1
     known = [each for each in seconds if each is not None]
-    assert batches_of(len(known), sum(known), len(seconds) - len(known), LOAD, RULES) == filled
+    in_all = sum(min(each, most_room(LOAD, RULES)) for each in known)
+    assert batches_of(len(known), in_all, len(seconds) - len(known), LOAD, RULES) == filled
 
 
 def test_batches_are_counted_where_none_may_keep_another_waiting() -> None:
-    assert batches_of(4, 4 * 5000, 0, LOAD, RunRules(hold_back_seconds=0)) == 4
+    assert batches_of(4, 4 * ROOM, 0, LOAD, RunRules(hold_back_seconds=0)) == 4
     assert batches_of(4, 4 * ROOM / 4, 0, LOAD, RunRules(hold_back_seconds=0)) == 1
