@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, exists, false, func, select, true
+from sqlalchemy import ColumnElement, exists, false, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from scheduler.admission.priorities import PERIODIC_PRIORITY
@@ -17,6 +16,7 @@ from scheduler.requests.locking import lock
 from scheduler.requests.reverifying import ask_for, asked_of_same_score, asked_together
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
+from specs.judging.staleness import READ_AS
 from specs.policy.reverify import ReverifyRules
 
 OPEN = (ClaimState.SUBMITTED, ClaimState.PLANNED, ClaimState.BLOCKED)
@@ -66,7 +66,7 @@ def _due(database: Database, rules: ReverifyRules) -> list[str]:
                         again.fresh_after > lately,
                         asked_of_same_score(again, its_run, Claim, Reproduction),
                     ),
-                    *_own_run_does_not_answer(rules, lately),
+                    ~_own_run_answers(rules, lately),
                 )
                 .order_by(Claim.stale_since, Claim.claim_id)
                 .limit(room)
@@ -78,13 +78,11 @@ def _wanted(rules: ReverifyRules) -> ColumnElement[bool]:
     return true() if rules.on_change else _are_old(rules)
 
 
-def _own_run_does_not_answer(rules: ReverifyRules, lately: datetime) -> Sequence[ColumnElement[bool]]:
-    """Of those that their own run would answer again (`answered_until`): what changed is another thing to measure."""
-    if rules.after_days is None:
-        return ()
+def _own_run_answers(rules: ReverifyRules, lately: datetime) -> ColumnElement[bool]:
+    """Whether their own run would answer them again (`answered_until`): what changed is another thing to measure."""
     again, its_run = aliased(Claim), aliased(Reproduction)
-    answers = exists().where(
-        _are_old(rules),
+    return exists().where(
+        or_(_are_old(rules), Claim.stale_reason.startswith(READ_AS)),
         again.reproduction_id == its_run.reproduction_id,
         again.fresh_after > lately,
         again.fresh_after <= Reproduction.created_at,
@@ -93,7 +91,6 @@ def _own_run_does_not_answer(rules: ReverifyRules, lately: datetime) -> Sequence
         its_run.seed.is_not(None),
         asked_together(again, its_run, Claim, Reproduction),
     )
-    return (~answers,)
 
 
 def _are_old(rules: ReverifyRules) -> ColumnElement[bool]:

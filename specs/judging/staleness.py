@@ -14,6 +14,9 @@ from specs.version_order import is_older
 
 MAX_REASON_CHARS = 1000
 
+READ_AS = "it was read as a "
+"""How the reason of `read_otherwise` begins, and no other."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -95,9 +98,7 @@ def read_otherwise(ran: Ran, head: Head) -> str | None:
         return None
     if as_proportion(ran.value, head.scale) in (None, as_proportion(ran.value, ran.scale)):
         return None
-    return (
-        f"it was read as a {ran.scale}, and most on the benchmark's leaderboard write each score as a {head.scale} now"
-    )
+    return f"{READ_AS}{ran.scale}, and most on the benchmark's leaderboard write each score as a {head.scale} now"
 
 
 def too_old(versions: Mapping[str, str | None], rules: ReverifyRules) -> str | None:

@@ -25,6 +25,7 @@ from scheduler.requests.repeating import repeat_stale
 from scheduler.requests.reverifying import Asked, ask_for
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
+from specs.judging.staleness import READ_AS
 from specs.messages import AttemptOutcome
 from specs.policy.reverify import ReverifyRules
 from specs.policy.rules import Policy
@@ -363,7 +364,17 @@ def test_after_the_cooldown_a_fresh_run_is_made_whoever_shared_the_one_before(fa
 
 @ON_BOTH
 @pytest.mark.parametrize("shared", [False, True])
-def test_the_run_that_gave_the_verdict_is_no_fresh_one(farm: ControlPlane, shared: bool) -> None:
+@pytest.mark.parametrize(
+    ("why", "rules"),
+    [
+        ("its age", ReverifyRules(after_days=0.1, at_once=1)),
+        (f"{READ_AS}percent", ReverifyRules(on_change=True, at_once=1)),
+    ],
+    ids=["its age", "its scale"],
+)
+def test_the_run_that_gave_the_verdict_is_no_fresh_one(
+    farm: ControlPlane, why: str, rules: ReverifyRules, shared: bool
+) -> None:
     """Also where the claim was asked anew itself, and its run, which it shares, was made much later."""
     asked = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA).claim_id
     other = put(farm, living(farm)[50.0], "main", 50.5)
@@ -377,7 +388,7 @@ def test_the_run_that_gave_the_verdict_is_no_fresh_one(farm: ControlPlane, share
     with farm.database.transaction() as session:
         for claim_id, since in ((other, 2), (living(farm)[90.0].claim_id, 1)):
             held = session.get_one(Claim, claim_id)
-            held.stale_since, held.stale_reason = now() - timedelta(hours=since), "its age"
+            held.stale_since, held.stale_reason = now() - timedelta(hours=since), why
             signed_at = now() - timedelta(hours=3)
             session.add(Badge(claim_id=claim_id, badge_id=claim_id, token="t", key_id="k", signed_at=signed_at))
         held = session.get_one(Claim, other)
@@ -393,7 +404,7 @@ def test_the_run_that_gave_the_verdict_is_no_fresh_one(farm: ControlPlane, share
             until = first + timedelta(days=1)
     with pytest.raises(InterventionError, match=f"answer it again.* policy allows the next from {until:%Y-%m-%d}"):
         reverify(farm.database, other, "?", ADA)
-    assert repeat_stale(farm.database, ReverifyRules(after_days=0.1, at_once=1)) == 1, "it takes nobody's place"
+    assert repeat_stale(farm.database, rules) == 1, "it takes nobody's place"
     with farm.database.transaction() as session:
         session.get_one(Claim, asked).fresh_after = now() - timedelta(hours=24.1)
     assert run_of(farm, ask(farm, other)) == farm.reproductions()[-1].reproduction_id != run_id
