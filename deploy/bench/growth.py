@@ -40,7 +40,7 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch.scan import scan
 from scheduler.watch.stale_walks import ALL
 from scheduler.watch.staleness import mark_stale
-from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import Policy
 from specs.policy.watch import WatchRules
 
 QUEUE = 400
@@ -127,7 +127,7 @@ def _works(farm: Farm, database: Database, size: int, paper: PaperHub, watched: 
     missing = issuing.Missing(farm)
     # Once a process all are looked at.
     missing.sign()
-    _look_at_all_once(database, policy.reverify)
+    _look_at_all_once(database, policy)
     claim = f"/v1/claims/{api_rows.claim_id(size // 2)}"
     return [
         _Work(
@@ -139,7 +139,7 @@ def _works(farm: Farm, database: Database, size: int, paper: PaperHub, watched: 
         _Work("look for badges to sign", missing.sign),
         _Work(
             "look for what is stale",
-            lambda: mark_stale(database, policy.reverify),
+            lambda: mark_stale(database, policy),
             lambda: _look_from(database, size // 2),
         ),
         _Work("GET /v1/claims/ID", lambda: client.get(claim).raise_for_status()),
@@ -173,11 +173,11 @@ class _Arrivals:
             session.execute(update(Claim).where(Claim.claim_id.in_(come)).values(recheck_at=None))
 
 
-def _look_at_all_once(database: Database, rules: ReverifyRules) -> None:
+def _look_at_all_once(database: Database, policy: Policy) -> None:
     """As after a farm's first hour: every verdict was looked at once for whether it is stale."""
     through = select(StaleWalk.walk_id).where(StaleWalk.subject == ALL, StaleWalk.passes > 0)
     while True:
-        mark_stale(database, rules)
+        mark_stale(database, policy)
         with database.reading() as session:
             if session.scalar(through) is not None:
                 return

@@ -105,7 +105,7 @@ def reverify_stale() -> None:
     requesting.send_lost_again(farm.database)
     with held(farm.database, REVERIFY, timedelta(minutes=10)) as mine:
         if mine:
-            mark_stale(farm.database, farm.policy.reverify)
+            mark_stale(farm.database, farm.policy)
             repeat_stale(farm.database, farm.policy.reverify)
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, StaleWalk, VerdictRow
 from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import Policy
 
 Changed = Literal["model", "benchmark"]
 ALL, VERDICTS, BADGES = "all", "verdicts", "badges"
@@ -61,12 +62,12 @@ def begin(session: Session, subject: Changed, subject_id: str) -> None:
     session.add(StaleWalk(subject=subject, subject_id=subject_id))
 
 
-def under_way(database: Database, rules: ReverifyRules, at: datetime) -> list[StaleWalk]:
+def under_way(database: Database, policy: Policy, at: datetime) -> list[StaleWalk]:
     """The walks to go on with, in their order; the lasting ones are begun anew where the rules are others than before.
 
     Last is that over all claims, which is begun once for each set of rules, and then has no hurry.
     """
-    digest = _digest(rules)
+    rules, digest = policy.reverify, _digest(policy)
     with database.transaction() as session:
         lasting = session.scalars(select(StaleWalk).where(StaleWalk.subject.in_(LASTING))).all()
         if {row.subject_id for row in lasting} != {digest}:
@@ -141,7 +142,15 @@ def _of_age(rules: ReverifyRules, at: datetime) -> datetime:
     return at - timedelta(days=rules.after_days) if rules.after_days is not None else LONG_AGO
 
 
-def _digest(rules: ReverifyRules) -> str:
-    """Of what of the rules decides which verdicts are stale."""
-    said = {"after_days": rules.after_days, "minimum_versions": rules.minimum_versions}
+def _digest(policy: Policy) -> str:
+    """Of what of the policy decides which verdicts are stale."""
+    said = {
+        "after_days": policy.reverify.after_days,
+        "minimum_versions": policy.reverify.minimum_versions,
+        "scale": policy.verification.scale,
+        "scales": {
+            name: [rules.scale, {task: of_task.scale for task, of_task in rules.tasks.items()}]
+            for name, rules in policy.benchmarks.items()
+        },
+    }
     return hashlib.sha256(rfc8785.dumps(said)).hexdigest()

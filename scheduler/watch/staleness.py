@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.session import Database
@@ -23,7 +23,7 @@ from scheduler.watch import stale_walks
 from specs.hub.eval_results import pins
 from specs.judging.staleness import Head, Ran, stale_reason, what_changed
 from specs.judging.verdict import Outcome
-from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import Policy
 from specs.policy.verification import Scale
 
 CHANGES_AT_ONCE = 2000
@@ -62,10 +62,10 @@ class _Found:
         return reason != self.stale
 
 
-def mark_stale(database: Database, rules: ReverifyRules) -> int:
+def mark_stale(database: Database, policy: Policy) -> int:
     """Enter which verdicts became stale or current again, and why; returns how many did."""
-    at = now()
-    waiting = deque(stale_walks.under_way(database, rules, at))
+    rules, at = policy.reverify, now()
+    waiting = deque(stale_walks.under_way(database, policy, at))
     looked = changed = 0
     # A page of each in turn: one that is long keeps no other waiting.
     while waiting and looked < LOOKED_AT_ONCE and changed < CHANGES_AT_ONCE:
@@ -73,7 +73,7 @@ def mark_stale(database: Database, rules: ReverifyRules) -> int:
         in_a_hurry = walk.subject != stale_walks.ALL or not walk.passes
         with database.reading() as session:
             page = stale_walks.next_page(session, walk, rules, at, stale_walks.PAGE if in_a_hurry else SWEPT_AT_ONCE)
-            found = _facts(session, rules, Claim.claim_id.in_(page.claim_ids)) if page.claim_ids else []
+            found = _facts(session, policy, Claim.claim_id.in_(page.claim_ids)) if page.claim_ids else []
         reasons = {each.claim_id: stale_reason(each.ran, each.head, rules, at) for each in found}
         changed += _enter_all(
             database, {each.claim_id: reasons[each.claim_id] for each in found if each.differs(reasons[each.claim_id])}
@@ -119,12 +119,12 @@ def _enter(session: Session, claim: Claim, reason: str | None) -> None:
 
 def changed_since(session: Session, claim: Claim) -> str | None:
     """What changed on the Hub since a claim was run, if anything did; None too where nothing was run."""
-    found = _facts(session, ReverifyRules(), Claim.claim_id == claim.claim_id)
+    found = _facts(session, Policy(), Claim.claim_id == claim.claim_id)
     return what_changed(found[0].ran, found[0].head) if found else None
 
 
-def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool]) -> list[_Found]:
-    names = sorted(rules.minimum_versions)
+def _facts(session: Session, policy: Policy, condition: ColumnElement[bool]) -> list[_Found]:
+    names = sorted(policy.reverify.minimum_versions)
     query: Any = (
         select(
             Claim.claim_id,
@@ -136,11 +136,13 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
             _Then.content_sha256,
             Badge.signed_at,
             Claim.value,
-            case((Claim.rules["scale_source"].as_string() == "leaderboard", scale_of(Claim))),
+            scale_of(Claim),
             Model.weights_sha256,
             Benchmark.revision,
             _Now.content_sha256,
             Benchmark.has_percent,
+            Reproduction.dataset_id,
+            Reproduction.task_id,
             *map(version_of, names),
         )
         .join(VerdictRow, VerdictRow.claim_id == Claim.claim_id)
@@ -156,10 +158,11 @@ def _facts(session: Session, rules: ReverifyRules, condition: ColumnElement[bool
     found = []
     for row in session.execute(query):
         claim_id, is_withdrawn, stale, named, weights, revision, content, signed_at, value, scale = row[:10]
-        weights_now, head, content_now, has_percent = row[10:14]
-        scale_now: Scale | None = None if has_percent is None else "percent" if has_percent else "fraction"
+        weights_now, head, content_now, has_percent, dataset_id, task_id = row[10:16]
+        by_leaderboard: Scale | None = None if has_percent is None else "percent" if has_percent else "fraction"
+        scale_now = policy.rules_for(dataset_id, task_id).scale or by_leaderboard
         there = Head(weights_now, head, content_now, scale_now)
-        ran = Ran(weights, revision, content, dict(zip(names, row[14:], strict=True)), signed_at, value, scale)
+        ran = Ran(weights, revision, content, dict(zip(names, row[16:], strict=True)), signed_at, value, scale)
         # What a claim pins stays what it is, wherever the benchmark has moved.
         if pins(named):
             there = replace(there, dataset_revision=None, content_sha256=None)

@@ -37,7 +37,7 @@ class Ran:
     """As the claim writes it."""
 
     scale: Scale | None = None
-    """On which the benchmark's leaderboard had that read; None where policy decided."""
+    """On which that was read; None where it was not decided."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Head:
     content_sha256: str | None
 
     scale: Scale | None = None
-    """On which the benchmark's leaderboard would have a value read."""
+    """On which policy, or else the benchmark's leaderboard, would have a value read."""
 
 
 def what_changed(ran: Ran, head: Head) -> str | None:
@@ -98,7 +98,9 @@ def read_otherwise(ran: Ran, head: Head) -> str | None:
         return None
     if as_proportion(ran.value, head.scale) in (None, as_proportion(ran.value, ran.scale)):
         return None
-    return f"{READ_AS}{ran.scale}, and most on the benchmark's leaderboard write each score as a {head.scale} now"
+    return (
+        f"{READ_AS}{ran.scale}, and policy or most on the benchmark's leaderboard have each score as a {head.scale} now"
+    )
 
 
 def too_old(versions: Mapping[str, str | None], rules: ReverifyRules) -> str | None:

@@ -135,7 +135,7 @@ def rounds(farm: Farm, address: str) -> dict[str, list[Callable[[], object]]]:
         ],
         "reverify": [
             lambda: send_lost_again(database),
-            lambda: mark_stale(database, RULES),
+            lambda: mark_stale(database, POLICY),
             lambda: repeat_stale(database, RULES),
         ],
         "comments": [lambda: take_commands(farm)],

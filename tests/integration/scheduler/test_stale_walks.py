@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import ColumnElement, select, update
@@ -14,9 +15,11 @@ from scheduler.state_machine import ClaimState, ReproductionState
 from scheduler.watch import stale_walks, staleness
 from scheduler.watch.staleness import mark_stale
 from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import Policy
+from specs.policy.verification import VerificationRules
 
-RULES = ReverifyRules()
-A_MONTH = ReverifyRules(after_days=30)
+POLICY = Policy()
+A_MONTH = Policy(reverify=ReverifyRules(after_days=30))
 
 
 @pytest.fixture
@@ -70,10 +73,10 @@ def stale(database: Database) -> set[str]:
         return set(session.scalars(select(Claim.claim_id).where(Claim.stale_reason.is_not(None))))
 
 
-def until_all_is_seen(database: Database, rules: ReverifyRules = RULES) -> None:
+def until_all_is_seen(database: Database, policy: Policy = POLICY) -> None:
     """Let the walk over all claims come to its end once, and be of no help from then on."""
     while True:
-        mark_stale(database, rules)
+        mark_stale(database, policy)
         with database.transaction() as session:
             if session.scalars(select(StaleWalk.passes).where(StaleWalk.subject == stale_walks.ALL)).one():
                 break
@@ -92,13 +95,13 @@ def test_new_weights_are_seen_by_their_own_claims_alone(database: Database, monk
     looked_at: list[object] = []
     facts = staleness._facts
 
-    def noted(session: Session, rules: ReverifyRules, condition: ColumnElement[bool]) -> list[staleness._Found]:
+    def noted(session: Session, policy: Policy, condition: ColumnElement[bool]) -> list[staleness._Found]:
         looked_at.append(condition)
-        return facts(session, rules, condition)
+        return facts(session, policy, condition)
 
     monkeypatch.setattr(staleness, "_facts", noted)
     replace_weights(database)
-    assert mark_stale(database, RULES) == 3
+    assert mark_stale(database, POLICY) == 3
     assert stale(database) == set(mine)
     assert len(looked_at) == 1, "one page, and no other claim is due"
     with database.reading() as session:
@@ -118,7 +121,7 @@ def test_a_benchmark_that_moves_is_walked_page_by_page_over_several_rounds(
         stale_walks.begin(session, "benchmark", "b/0")
     found: list[int] = []
     while not found or found[-1]:
-        found.append(mark_stale(database, RULES))
+        found.append(mark_stale(database, POLICY))
         without_the_sweep(database)
     assert found == [14, 14, 2, 0]
     assert len(stale(database)) == 30
@@ -132,13 +135,13 @@ def test_a_walk_that_is_under_way_begins_anew_where_the_thing_changes_again(
     monkeypatch.setattr(stale_walks, "PAGE", 4)
     monkeypatch.setattr(staleness, "CHANGES_AT_ONCE", 4)
     replace_weights(database)
-    assert mark_stale(database, RULES) == 4
+    assert mark_stale(database, POLICY) == 4
     replace_weights(database, weights="w")
     without_the_sweep(database)
-    assert mark_stale(database, RULES) == 4, "those that were stale are current again"
+    assert mark_stale(database, POLICY) == 4, "those that were stale are current again"
     monkeypatch.undo()
     replace_weights(database, weights="others")
-    mark_stale(database, RULES)
+    mark_stale(database, POLICY)
     assert stale(database) == set(mine)
 
 
@@ -150,7 +153,7 @@ def test_one_long_walk_keeps_no_other_waiting(database: Database, monkeypatch: p
     monkeypatch.setattr(staleness, "CHANGES_AT_ONCE", 6)
     replace_weights(database)
     replace_weights(database, "m/1")
-    assert mark_stale(database, RULES) == 6
+    assert mark_stale(database, POLICY) == 6
     assert other in stale(database)
 
 
@@ -158,21 +161,21 @@ def test_a_verdict_on_weights_that_were_replaced_while_it_ran_is_stale_at_once(d
     decide(database, 2)
     until_all_is_seen(database)
     replace_weights(database)
-    mark_stale(database, RULES)
+    mark_stale(database, POLICY)
     without_the_sweep(database)
     (late,) = decide(database, 1, at=now() - timedelta(seconds=1))
-    assert mark_stale(database, RULES) == 1
+    assert mark_stale(database, POLICY) == 1
     assert late in stale(database)
 
 
 def test_a_verdict_whose_transaction_was_slow_to_commit_is_found(database: Database) -> None:
     until_all_is_seen(database)
     replace_weights(database)
-    mark_stale(database, RULES)
-    mark_stale(database, RULES)
+    mark_stale(database, POLICY)
+    mark_stale(database, POLICY)
     without_the_sweep(database)
     (late,) = decide(database, 1, at=now() - stale_walks.LATE / 2)
-    mark_stale(database, RULES)
+    mark_stale(database, POLICY)
     assert stale(database) == {late}
 
 
@@ -198,13 +201,31 @@ def test_new_rules_look_at_every_claim_once_and_badges_come_of_age_by_them(
     begun = now()
     (older,) = decide(database, 1, at=begun - timedelta(days=40))
     (newer,) = decide(database, 1, at=begun - timedelta(days=28))
-    until_all_is_seen(database, ReverifyRules(after_days=10))
+    until_all_is_seen(database, Policy(reverify=ReverifyRules(after_days=10)))
     assert stale(database) == {older, newer}
     until_all_is_seen(database, A_MONTH)
     assert stale(database) == {older}, "the other one is young by the new rules"
     monkeypatch.setattr(staleness, "now", lambda: begun + timedelta(days=3))
     mark_stale(database, A_MONTH)
     assert stale(database) == {older, newer}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"verification": {"scale": "percent"}},
+        {"benchmarks": {"b/0": {"scale": "percent"}}},
+        {"benchmarks": {"b/0": {"tasks": {"t": {"scale": "percent"}}}}},
+    ],
+)
+def test_a_policy_with_other_scales_looks_at_every_claim_once(database: Database, said: dict[str, Any]) -> None:
+    def is_through(policy: Policy) -> bool:
+        (of_all,) = (row for row in stale_walks.under_way(database, policy, now()) if row.subject == stale_walks.ALL)
+        return of_all.passes > 0
+
+    until_all_is_seen(database)
+    assert is_through(Policy(verification=VerificationRules(mode="full")))
+    assert not is_through(Policy.model_validate(said))
 
 
 def test_what_nothing_told_of_is_found_by_the_sweep_a_page_a_round(
@@ -218,7 +239,7 @@ def test_what_nothing_told_of_is_found_by_the_sweep_a_page_a_round(
         session.execute(update(StaleWalk).values(reached_at=None, reached_id=""))
         session.execute(update(StaleWalk).where(StaleWalk.subject != stale_walks.ALL).values(reached_at=now()))
     monkeypatch.setattr(staleness, "SWEPT_AT_ONCE", 4)
-    assert [mark_stale(database, RULES) for _ in range(4)] == [4, 4, 1, 0]
+    assert [mark_stale(database, POLICY) for _ in range(4)] == [4, 4, 1, 0]
 
 
 def test_a_claim_that_somebody_holds_is_waited_for_and_not_passed_over(
@@ -234,5 +255,5 @@ def test_a_claim_that_somebody_holds_is_waited_for_and_not_passed_over(
         return enter_some(database, claim_ids, asked[2], skip_locked=skip_locked)  # type: ignore[arg-type]
 
     monkeypatch.setattr(staleness, "_enter_some", as_if_one_were_held)
-    assert mark_stale(database, RULES) == 3
+    assert mark_stale(database, POLICY) == 3
     assert stale(database) == set(mine)

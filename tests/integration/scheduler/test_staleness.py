@@ -19,6 +19,8 @@ from scheduler.watch.stale_walks import LASTING
 from scheduler.watch.staleness import changed_since, mark_stale
 from specs.judging.verdict import Outcome
 from specs.policy.reverify import ReverifyRules
+from specs.policy.rules import Policy
+from specs.policy.verification import BenchmarkRules, Scale
 from tests.support.databases import SQLITE, Databases
 from tests.support.deciding import complete
 from tests.support.hub_content import EVAL_YAML, add_benchmark, add_model, entry, submit
@@ -74,9 +76,9 @@ def decided(folder: Path, databases: Databases) -> Path:
     return folder
 
 
-def stale(farm: ControlPlane, rules: ReverifyRules = NEVER) -> dict[float | None, str]:
-    """Why claims are stale, by their value."""
-    mark_stale(farm.database, rules)
+def stale(farm: ControlPlane, rules: ReverifyRules = NEVER, scale: Scale | None = None) -> dict[float | None, str]:
+    """Why claims are stale, by their value, where policy has the benchmark's `scale`."""
+    mark_stale(farm.database, Policy(reverify=rules, benchmarks={BENCHMARK.id: BenchmarkRules(scale=scale)}))
     return {claim.value: claim.stale_reason for claim in farm.claims() if claim.live and claim.stale_reason}
 
 
@@ -110,7 +112,7 @@ def test_what_was_verified_is_stale_also_after_its_entry_was_taken_away(farm: Co
     with farm.database.transaction() as session:
         session.execute(update(Claim).values(state=ClaimState.WITHDRAWN, live=False))
     commit(farm, MODEL, {"config.json": b'{"a": 1}'})
-    mark_stale(farm.database, NEVER)
+    mark_stale(farm.database, Policy(reverify=NEVER))
     assert {claim.value: claim.stale_reason for claim in farm.claims() if not claim.live} == {
         50.0: "the model's files changed since",
         51.0: "the model's files changed since",
@@ -126,13 +128,13 @@ def test_a_look_at_the_hub_says_whose_claims_are_to_be_looked_at(farm: ControlPl
 
     percentages = {("benchmark", BENCHMARK.id)}
     assert begun() == percentages, "what else was seen for the first time has no verdicts"
-    mark_stale(farm.database, NEVER)
+    mark_stale(farm.database, Policy(reverify=NEVER))
     commit(farm, MODEL, {"README.md": b"# New words"})
     assert begun() == set()
     commit(farm, MODEL, {"config.json": b'{"a": 1}'})
     commit(farm, BENCHMARK, {"README.md": b"# New words"})
     assert begun() == {("model", MODEL.id), ("benchmark", BENCHMARK.id)}
-    mark_stale(farm.database, NEVER)
+    mark_stale(farm.database, Policy(reverify=NEVER))
     assert begun() == set()
 
 
@@ -146,19 +148,18 @@ def test_a_value_that_would_be_read_as_another_score_now_is_stale_and_is_run_aga
     )
     farm.scan()
     farm.plan()
-    with farm.database.transaction() as session:
-        by_policy = session.scalars(select(Claim).where(Claim.value == 0.8)).one()
-        assert by_policy.rules is not None
-        assert (by_policy.state, by_policy.rules["scale"]) == (ClaimState.DECIDED, "percent")
-        by_policy.rules = {**by_policy.rules, "scale_source": "policy"}
     assert stale(farm) == {}
     for n in range(3):
         submit(hub, add_model(hub, f"honest{n}/model"), entry(BENCHMARK.id, 0.4))
     farm.scan()
     # 50 is no fraction, and 0 is 0.
-    why = "it was read as a percent, and most on the benchmark's leaderboard write each score as a fraction now"
-    assert stale(farm) == {0.9: why}
-    assert repeat_stale(farm.database, ON_CHANGE) == 1
+    why = (
+        "it was read as a percent, and policy or most on the benchmark's leaderboard have each score as a fraction now"
+    )
+    assert stale(farm) == {0.8: why, 0.9: why}
+    assert stale(farm, scale="percent") == {}, "the operator's answer to a leaderboard that turned"
+    assert stale(farm, scale="fraction") == {0.8: why, 0.9: why}
+    assert repeat_stale(farm.database, ON_CHANGE) == 2
     farm.plan()
     complete(farm, 100)
     assert stale(farm) == {}
@@ -246,7 +247,7 @@ def test_the_farm_verifies_old_badges_again_a_few_at_a_time_and_after_all_others
     rules = ReverifyRules(after_days=30, at_once=1)
     with farm.database.transaction() as session:
         session.execute(update(Badge).values(signed_at=now() - timedelta(days=31)))
-    mark_stale(farm.database, rules)
+    mark_stale(farm.database, Policy(reverify=rules))
     assert (repeat_stale(farm.database, rules), repeat_stale(farm.database, rules)) == (1, 0)
     (again,) = [claim for claim in farm.claims() if claim.supersedes]
     assert (again.state, again.asked_priority) == (ClaimState.SUBMITTED, PERIODIC_PRIORITY)
@@ -259,7 +260,7 @@ def test_the_farm_verifies_old_badges_again_a_few_at_a_time_and_after_all_others
 
 def test_changes_are_followed_only_where_policy_says_so_and_not_more_often_than_it_says(farm: ControlPlane) -> None:
     commit(farm, MODEL, {"config.json": b'{"a": 1}'})
-    mark_stale(farm.database, ON_CHANGE)
+    mark_stale(farm.database, Policy(reverify=ON_CHANGE))
     assert repeat_stale(farm.database, NEVER) == 0
     assert repeat_stale(farm.database, ReverifyRules(after_days=30)) == 0, "none of them is old"
     assert repeat_stale(farm.database, ON_CHANGE) == 3
