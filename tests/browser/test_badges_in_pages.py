@@ -54,6 +54,16 @@ def test_a_token_is_checked_in_the_page(browser: Browser, farm: ShownFarm) -> No
         expect(page.get_by_text("the weights were swapped")).to_be_visible()
 
 
+def test_no_token_is_sent_by_a_page_that_is_not_there_yet(browser: Browser, farm: ShownFarm) -> None:
+    with opened(browser, "ERR_FAILED", "dynamically imported module") as page:
+        page.route("**/verify.js*", lambda route: route.abort())
+        page.goto(f"{farm.api.url}/verify")
+        expect(page.get_by_role("button", name="Verify")).to_be_disabled()
+        page.unroute("**/verify.js*")
+        page.reload()
+        expect(page.get_by_role("button", name="Verify")).to_be_enabled()
+
+
 def test_a_token_that_could_not_be_checked_is_not_called_invalid(browser: Browser, farm: ShownFarm) -> None:
     token = farm.api.json(f"/v1/claims/{farm.claims['verified']}/badge")["token"]
     could_not = "It could not be checked"

@@ -204,6 +204,8 @@ export function offerCheck() {
     submit.preventDefault();
     answer(form, place);
   });
+  // Not before: a browser that sent the form itself would send the token too.
+  form.querySelector("button").disabled = false;
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
     form.token.value = given;
