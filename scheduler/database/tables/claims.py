@@ -35,6 +35,7 @@ class Claim(Table):
         Index("claim_by_slot", "slot", "created_at"),
         Index("claim_by_submitter", "submitter", "created_at", "claim_id"),
         partial_index("claim_by_staleness", "state", "stale_since", "claim_id", where="stale_since IS NOT NULL"),
+        partial_index("claim_by_asking", "fresh_after", where="fresh_after IS NOT NULL"),
         partial_index("claim_by_recheck", "state", "recheck_at", where="recheck_at IS NOT NULL"),
         partial_index("claim_asked_again", "asked_priority", "state", where="asked_priority IS NOT NULL"),
         Index(
