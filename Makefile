@@ -20,7 +20,8 @@ $(READY): pyproject.toml constraints.txt
 	@test ! -e .venv/.ready-$(OTHER_ENGINE) || \
 	  { echo "reprofarm: .venv has the $(OTHER_ENGINE) engine, and two overwrite one another's files: delete .venv first" >&2; exit 1; }
 	@echo "reprofarm: setting up .venv with the $(ENGINE) engine (first time: a few minutes, mostly torch and vLLM)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@# Where Python has no ensurepip (Debian's without python3-venv), venv fails and leaves a Python without pip behind.
+	@{ test -x $(BIN)/python && { test -x $(BIN)/pip || command -v $(UV) >/dev/null; }; } || $(PYTHON) -m venv .venv
 	@command -v $(UV) >/dev/null || $(BIN)/python -m pip install --quiet uv==$(UV_VERSION)
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(ENGINE),postgresql,demo,dev]'
 	@# What reads images for a model wants it, and pyproject.toml leaves it out for the sake of the CPU build.

@@ -1,4 +1,4 @@
-"""Which build of the engine `make` installs. Nothing is installed here."""
+"""Which build of the engine `make` installs, and where it makes the environment anew. Nothing is installed here."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", "setup", "UV=false", "PYTHON=false", *arguments]
+def make(checkout: Path, *arguments: str, uv: str = "false") -> subprocess.CompletedProcess[str]:
+    command = ["make", "setup", f"UV={uv}", "PYTHON=false", *arguments]
     return subprocess.run(
         command, cwd=checkout, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin"}
     )
@@ -46,3 +46,18 @@ def test_no_engine_is_installed_over_the_other(checkout: Path, there: str, wante
     assert f".venv has the {there} engine" in refused.stderr
     assert "delete .venv first" in refused.stderr
     assert "setting up" not in refused.stdout
+
+
+@pytest.mark.parametrize(
+    ("has_pip", "uv", "is_made"), [(False, "not-there", True), (True, "not-there", False), (False, "true", False)]
+)
+def test_an_environment_that_nothing_can_be_installed_into_is_made_again(
+    checkout: Path, has_pip: bool, uv: str, is_made: bool
+) -> None:
+    # As Debian's venv leaves it without ensurepip, or as `uv venv` makes one.
+    (checkout / ".venv" / "bin").mkdir()
+    for name in ("python", "pip") if has_pip else ("python",):
+        (checkout / ".venv" / "bin" / name).symlink_to("/usr/bin/true")
+    (checkout / "venv").write_text("#!/bin/sh\necho asked: $*\n")
+    (checkout / "venv").chmod(0o755)
+    assert ("asked: -m venv .venv" in make(checkout, "PYTHON=./venv", uv=uv).stdout) is is_made
