@@ -18,6 +18,10 @@ from scheduler.settings import Settings
 from specs.errors import PolicyError
 
 
+class NoDatabaseError(PolicyError):
+    """There is no farm's database in the folder that was named."""
+
+
 def settings_of(var: Path) -> Settings:
     """The control plane's settings, where `var` is its folder."""
     return settings_in(Plan(folder=var, api_port=0, operator=dict(os.environ)).environment_of_control(""))
@@ -52,14 +56,14 @@ def opened_database(settings: Settings, *, may_make: bool = False, ready: bool =
     """The farm's database; one that is not there is made where it `may_make` it.
 
     Raises:
-        PolicyError: it is not there, cannot be used, or has not the tables that this version needs where it is to be
-            `ready`.
+        NoDatabaseError: it is a file that is not there.
+        PolicyError: it cannot be used, or has not the tables that this version needs where it is to be `ready`.
     """
     file = sqlite_file(settings)
     # Opening it would make the file.
     if file is not None and not may_make and not file.is_file():
         where = "say with --var or REPROFARM_VAR where the farm is, or with --api where the command takes that"
-        raise PolicyError(f"there is no farm's database at {file}; {where}")
+        raise NoDatabaseError(f"there is no farm's database at {file}; {where}")
     database = Database(settings.database_url)
     try:
         if ready and (trouble := trouble_with_database(database, newer_is_fine=True)):

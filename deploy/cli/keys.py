@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from deploy.cli.control_plane import opened_database, operator, settings_of
+from deploy.cli.control_plane import NoDatabaseError, opened_database, operator, settings_of
 from deploy.cli.options import DEFAULT_VAR, AsJson, Var
 from deploy.cli.reasons import reason
 from deploy.cli.terminal import console, print_json_list, say, shown
 from deploy.farm.lock import only_one_in
 from scheduler.badges import key_rotation
 from scheduler.badges.keyring import KeyState, KnownKey, known_keys, record, whole_key_id
-from scheduler.badges.revoking import revoke_key
-from scheduler.badges.signing import KeyFileError
+from scheduler.badges.revoking import revoke_key, trouble_with_key
+from scheduler.badges.signing import KeyFileError, public_jwks
 from scheduler.settings import Settings
 from specs.errors import PolicyError
 
@@ -52,6 +52,7 @@ def new(var: Var = DEFAULT_VAR) -> None:
     """
     settings = settings_of(var)
     with _alone(settings):
+        _drop_revoked(settings)
         key_id, made = key_rotation.announce(settings)
         signs = key_rotation.signs(settings, key_id)
     if made:
@@ -74,6 +75,7 @@ def rotate(
     """
     settings = settings_of(var)
     with _alone(settings):
+        _drop_revoked(settings)
         done = key_rotation.rotate(settings, at_once=at_once)
     _tell(settings, done, "rotated")
 
@@ -98,22 +100,36 @@ def revoke(
 ) -> None:
     """Revoke a key that others may have: every badge that it signed is revoked, and it is no longer listed.
 
-    If it is the current one, a fresh key takes its place at once. There is no way back: claims whose badges are revoked
-    so get new ones by being verified again.
+    If it is the current one, a fresh key takes its place at once, and the announced one is revoked with it. There is no
+    way back: claims whose badges are revoked so get new ones by being verified again.
+
+    Keys from a secret: once where the farm's database is, and once more with --var on a copy of their files.
     """
     settings = settings_of(var)
-    with opened_database(settings) as database:
-        whole = whole_key_id(known_keys(settings, database), key_id)
-        # First what stops the damage; the files come after, and may lie in a secret that nothing here can write.
-        say(*revoke_key(database, whole, why, operator()))
+    try:
+        with opened_database(settings) as database:
+            whole = whole_key_id([key.key_id for key in known_keys(settings, database)], key_id)
+            # First what stops the damage; the files come after, and may lie in a secret that nothing here can write.
+            say(*revoke_key(database, whole, why, operator()))
+            for beside in key_rotation.lost_with(settings, whole)[1:]:
+                say(*revoke_key(database, beside, f"it lay beside key {whole}, which is revoked: {why}", operator()))
+    except NoDatabaseError as error:
+        # A copy of a cluster's keys. A database that is there and does not answer is another matter: with other files
+        # alone, the farm would go on listing the key.
+        say(f"not on the record: {error}", "the farm trusts the key until it is revoked where its database is")
+        whole = whole_key_id([jwk["kid"] for jwk in public_jwks(settings)["keys"]], key_id)
+    lost = key_rotation.lost_with(settings, whole)
+    if not lost:
+        return
     try:
         with _alone(settings):
-            done = key_rotation.replace_revoked(settings, whole)
+            done = [key_rotation.replace_revoked(settings, each) for each in lost]
     except KeyFileError as error:
-        raise PolicyError(f"the farm signs nothing until it has another key: {error}") from error
-    if done is not None and done.current is not None:
-        _record(settings, done.current, "current", "in the place of a revoked key")
-        say(f"key {done.current} signs from now on")
+        raise PolicyError(f"the farm signs nothing with {' and '.join(lost)}, still in place: {error}") from error
+    for each in done:
+        if each is not None and each.current is not None:
+            _record(settings, each.current, "current", "in the place of a revoked key")
+            say(f"key {each.current} signs from now on")
 
 
 def _tell(settings: Settings, done: key_rotation.Rotation, why: str) -> None:
@@ -138,6 +154,22 @@ def _alone(settings: Settings) -> Iterator[None]:
             f"the keys in {settings.signing_key.parent} cannot be written: {error.strerror}; keys that are mounted from"
             " a secret are changed where the secret is kept (docs/operator.md)"
         ) from error
+
+
+def _drop_revoked(settings: Settings) -> None:
+    """Throw the announced key away if it is revoked: a `revoke` that died before the files has left it."""
+    announced = key_rotation.announced(settings)
+    if announced is None:
+        return
+    try:
+        with opened_database(settings) as database, database.reading() as session:
+            revoked = trouble_with_key(session, announced) is not None
+    except PolicyError:
+        # On a copy of a cluster's keys nobody knows; `_record` says that it is out of reach.
+        return
+    if revoked:
+        key_rotation.replace_revoked(settings, announced)
+        say(f"key {announced} is revoked, and announced no more")
 
 
 def _record(settings: Settings, key_id: str, what: KeyState, why: str) -> None:

@@ -18,10 +18,10 @@ from sqlalchemy.orm import defer, joinedload, selectinload
 
 from scheduler.badges.attesting import attest
 from scheduler.badges.publications import is_wanted
-from scheduler.badges.revoking import revoke_if_outdone, revoke_outdone
+from scheduler.badges.revoking import revoke_if_outdone, revoke_outdone, trouble_with_key
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.deterministic_ids import badge_id_of
-from scheduler.database.tables import Badge, Claim, Publication, Reproduction, RevokedKey, VerdictRow, now
+from scheduler.database.tables import Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.farm import Farm
 from scheduler.record import SCHEDULER, add_event
 from scheduler.state_machine import ClaimState
@@ -165,10 +165,8 @@ def sign(farm: Farm, claim_ids: Sequence[str]) -> set[str]:
         if not due:
             return set()
         signer = Signer.load(farm.settings.signing_key)
-        if session.get(RevokedKey, signer.key_id) is not None:
-            raise KeyFileError(
-                f"key {signer.key_id} is revoked; `reprofarm keys rotate --at-once` puts another in place"
-            )
+        if trouble := trouble_with_key(session, signer.key_id):
+            raise KeyFileError(trouble)
     signed = [_Signed(claim, badge) for claim in due if (badge := _badge(farm, signer, claim)) is not None]
     if signed:
         _keep(farm, signed)

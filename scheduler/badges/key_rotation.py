@@ -51,10 +51,10 @@ def announce(settings: Settings) -> tuple[str, bool]:
     with _explained(key):
         if key.exists():
             found = Signer.load(key)
-            announced = read_public_if_there(public_path(key)) is not None
-            if not announced:
+            listed = read_public_if_there(public_path(key)) is not None
+            if not listed:
                 write_public(public_path(key), found.public_jwk)
-            return found.key_id, not announced
+            return found.key_id, not listed
         # The public half of a next key that is gone: nothing was signed with it.
         if key != settings.signing_key:
             public_path(key).unlink(missing_ok=True)
@@ -108,25 +108,48 @@ def retire(settings: Settings) -> Rotation:
     return Rotation(old, None)
 
 
+def announced(settings: Settings) -> str | None:
+    """The id of the announced key; None where there is none.
+
+    Raises:
+        KeyFileError: its file is not what it should be.
+    """
+    jwk = read_public_if_there(public_path(next_path(settings.signing_key)))
+    return jwk["kid"] if jwk is not None else None
+
+
+def lost_with(settings: Settings, key_id: str) -> list[str]:
+    """The ids of keys in use that a revoked one takes with it: its own, if it signs or is announced.
+
+    With the key that signs goes the announced one: it lay in the same folder, and whoever has one may have both.
+
+    Raises:
+        KeyFileError: a file is not what it should be.
+    """
+    current = current_public(settings)
+    in_use = [each for each in (current["kid"] if current else None, announced(settings)) if each is not None]
+    return in_use[in_use.index(key_id) :] if key_id in in_use else []
+
+
 def replace_revoked(settings: Settings, key_id: str) -> Rotation | None:
     """Put another key in the place of a revoked one that signs or is announced; None where it does neither.
 
-    An announced key lay beside the one that is not to be trusted, so it is not trusted either: a fresh one is made.
+    What is announced is thrown away with the one that signs, in whose place comes a fresh one.
 
     Raises:
         KeyFileError: a file is not what it should be, or cannot be written.
     """
     finish(settings)
-    following = next_path(settings.signing_key)
-    announced = read_public_if_there(public_path(following))
-    current = current_public(settings)
-    signs = current is not None and current["kid"] == key_id
-    if not signs and (announced is None or announced["kid"] != key_id):
+    if not lost_with(settings, key_id):
         return None
+    following = next_path(settings.signing_key)
+    current = current_public(settings)
     with _explained(following):
         public_path(following).unlink(missing_ok=True)
         following.unlink(missing_ok=True)
-    return rotate(settings, at_once=True) if signs else Rotation(key_id, None)
+    if current is not None and current["kid"] == key_id:
+        return rotate(settings, at_once=True)
+    return Rotation(key_id, None)
 
 
 def finish(settings: Settings) -> Rotation | None:
@@ -139,12 +162,12 @@ def finish(settings: Settings) -> Rotation | None:
     waiting = public_path(next_path(key))
     if not key.exists() or next_path(key).exists():
         return None
-    announced, current = read_public_if_there(waiting), read_public_if_there(public_path(key))
-    if announced is None or announced == current or Signer.load(key).public_jwk != announced:
+    new, current = read_public_if_there(waiting), read_public_if_there(public_path(key))
+    if new is None or new == current or Signer.load(key).public_jwk != new:
         return None
     with _explained(key):
         _move(waiting, public_path(key))
-    return Rotation(current["kid"] if current else None, announced["kid"])
+    return Rotation(current["kid"] if current else None, new["kid"])
 
 
 def signs(settings: Settings, key_id: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -84,13 +85,13 @@ def known_keys(settings: Settings, database: Database) -> list[KnownKey]:
     return sorted(found, key=lambda key: key.state == "revoked")
 
 
-def whole_key_id(keys: list[KnownKey], start: str) -> str:
-    """The id of the one key that begins so.
+def whole_key_id(key_ids: Collection[str], start: str) -> str:
+    """The one id of these that begins so.
 
     Raises:
         InterventionError: none does, or several do.
     """
-    found = [key.key_id for key in keys if key.key_id.startswith(start)] if len(start) >= SHORTEST_ID_CHARS else []
+    found = [key_id for key_id in key_ids if key_id.startswith(start)] if len(start) >= SHORTEST_ID_CHARS else []
     if len(found) != 1:
         raise InterventionError(
             f"{len(found) or 'no'} keys have an id like {start!r}; `reprofarm keys show` lists them"

@@ -205,6 +205,17 @@ def revoke_key(database: Database, key_id: str, why: str, actor: str) -> list[st
         return [f"key {key_id} {said}: it is no longer among the public keys", f"badges revoked with it: {len(badges)}"]
 
 
+def trouble_with_key(session: Session, key_id: str) -> str | None:
+    """Why nothing is signed with a key, and what to do; None where it is not revoked."""
+    if session.get(RevokedKey, key_id) is None:
+        return None
+    # Not `keys rotate`: what is announced beside it may be no better.
+    return (
+        f"key {key_id} is revoked, and its files are still in place: `reprofarm keys revoke` once more, where they can"
+        ' be written, has another sign (docs/operations.md, "Rotate keys")'
+    )
+
+
 def revoke_left_over(database: Database) -> int:
     """Revoke badges of revoked keys that were being signed when the key was revoked; how many there were."""
     with database.reading() as session:

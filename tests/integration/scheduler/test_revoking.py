@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -217,7 +218,7 @@ def test_nothing_is_signed_by_a_revoked_key_and_verdicts_wait_for_another(
     )
     revoke_key(farm.database, Signer.create(farm.settings.signing_key).key_id, "stolen", OPERATOR)
     claim_id = rows.decided(Outcome.VERIFIED, found=comparison())
-    with pytest.raises(KeyFileError, match="is revoked"):
+    with pytest.raises(KeyFileError, match=r"is revoked, .*: `reprofarm keys revoke` once more"):
         sign(farm, [claim_id])
     sign_missing(farm)
     assert "1 verified claims wait for their badge" in caplog.text
@@ -276,6 +277,68 @@ def test_keys_are_made_rotated_and_revoked_by_commands_while_the_farm_runs(farm:
     third = next(key for key, state in keys().items() if state == "current")
     assert f"key {third} signs from now on" in told.output
     assert [key["kid"] for key in farm.json("/.well-known/jwks.json")["keys"]] == [third]
+
+
+def listed(farm: RunningApi) -> list[str]:
+    """The keys with which anybody checks badges now."""
+    return [key["kid"] for key in farm.json("/.well-known/jwks.json")["keys"]]
+
+
+def test_with_a_stolen_key_of_a_cluster_goes_the_announced_one_and_a_copy_gets_a_fresh_one(
+    farm: RunningApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("keys", "new")
+    run("keys", "new")
+    stolen, beside = keys()
+    mounted, copy = farm.settings.signing_key.parent, tmp_path / "signing"
+    shutil.copytree(mounted, copy / "keys")
+    # A pod cannot open the lock in its mount; here this keeps even root from it.
+    (mounted / "rotation.lock").unlink()
+    (mounted / "rotation.lock").mkdir()
+    told = run("keys", "revoke", "--why", "the secret was read", "--", stolen)
+    assert told.exit_code == 3, told.output
+    assert f"the farm signs nothing with {stolen} and {beside}" in told.output
+    assert listed(farm) == []
+    revoked = {key["key_id"]: key["reason"] for key in farm.json("/v1/revocations/keys")["items"]}
+    assert revoked == {
+        stolen: "the secret was read",
+        beside: f"it lay beside key {stolen}, which is revoked: the secret was read",
+    }
+
+    for name in ("DATABASE_URL", "SIGNING_KEY", "RETIRED_KEYS"):
+        monkeypatch.delenv(f"REPROFARM_{name}")
+    told = run("keys", "revoke", "--var", str(copy), "--why", "the secret was read", "--", stolen)
+    assert told.exit_code == 0, told.output
+    assert "not on the record: there is no farm's database" in told.output
+    shutil.rmtree(mounted)
+    shutil.copytree(copy / "keys", mounted)
+    (fresh,) = listed(farm)
+    assert fresh not in (stolen, beside)
+    assert Signer.load(farm.settings.signing_key).key_id == fresh
+    assert not list(mounted.glob("*.next.*"))
+
+
+def test_an_announced_key_that_is_revoked_does_not_come_to_sign(farm: RunningApi) -> None:
+    run("keys", "new")
+    run("keys", "new")
+    first, announced = keys()
+    # As by a command that died before it came to the files.
+    revoke_key(farm.rows.database, announced, "stolen", OPERATOR)
+    told = run("keys", "rotate")
+    assert told.exit_code == 3
+    assert "no key is announced" in told.output
+    assert listed(farm) == [first]
+    assert Signer.load(farm.settings.signing_key).key_id == first
+
+
+def test_a_retired_key_is_revoked_where_no_key_can_be_written(farm: RunningApi) -> None:
+    run("keys", "new")
+    (first,) = keys()
+    run("keys", "rotate", "--at-once")
+    (farm.settings.signing_key.parent / "rotation.lock").unlink()
+    (farm.settings.signing_key.parent / "rotation.lock").mkdir()
+    told = run("keys", "revoke", "--why", "stolen", "--", first)
+    assert (told.exit_code, first in listed(farm)) == (0, False), told.output
 
 
 @pytest.fixture(params=["database", "api"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.badges import key_rotation
-from scheduler.badges.key_rotation import announce, finish, replace_revoked, retire, rotate
+from scheduler.badges.key_rotation import announce, finish, lost_with, replace_revoked, retire, rotate
 from scheduler.badges.signing import KeyFileError, Signer, next_path, public_jwks, public_path, write_public
 from scheduler.settings import Settings
 from specs.attestation import verify
@@ -135,6 +135,17 @@ def test_a_revoked_key_is_replaced_by_a_fresh_one_and_not_by_what_lay_beside_it(
     assert done.current not in (old, announced)
     assert announced not in listed(farm)
     assert replace_revoked(farm, old) is None, "it signs nothing now"
+
+
+def test_of_a_rotation_that_died_between_two_keys_neither_signs_once_the_earlier_is_revoked(farm: Settings) -> None:
+    old = signs(farm)
+    new, _ = announce(farm)
+    next_path(farm.signing_key).replace(farm.signing_key)
+    assert (lost_with(farm, old), lost_with(farm, new)) == ([old, new], [new])
+    for each in lost_with(farm, old):
+        replace_revoked(farm, each)
+    assert signs(farm) not in (old, new)
+    assert lost_with(farm, old) == []
 
 
 def test_a_revoked_key_that_was_only_announced_never_signs(farm: Settings) -> None:
