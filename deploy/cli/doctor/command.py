@@ -60,9 +60,10 @@ def doctor(
         # `up` says where its API listens; processes that are started otherwise read it.
         told |= {name: os.environ[name] for name in (f"{PREFIX}API_PORT",) if name in os.environ}
         settings = settings_in(told)
-        pools = services.pools(settings, of_up=role is Role.ALL)
-        findings |= _for_control(settings, var, pools)
-        if role is Role.ALL:
+        of_up = role is Role.ALL
+        pools = services.pools(settings, of_up=of_up)
+        findings |= _for_control(settings, var, pools, of_up=of_up)
+        if of_up:
             findings["memory"] = services.memory(settings, pools)
         gpu_pools = None if pools is None else [pool.name for pool in pools if pool.device == "gpu"]
         eager = services.eager(settings)
@@ -78,7 +79,9 @@ def doctor(
     raise typer.Exit(ERROR if missing else OK)
 
 
-def _for_control(found: Settings, folder: Path, pools: Sequence[PoolRules] | None) -> dict[str, Finding]:
+def _for_control(
+    found: Settings, folder: Path, pools: Sequence[PoolRules] | None, *, of_up: bool
+) -> dict[str, Finding]:
     """Of the control plane, whose `folder` is on this machine."""
     named = {name: PREFIX + name for name in ("BROKER_URL", "HUB_ENDPOINT", "HUB_TOKEN", "EVIDENCE_URL")}
     broker_url = found.broker_url.get_secret_value()
@@ -87,7 +90,7 @@ def _for_control(found: Settings, folder: Path, pools: Sequence[PoolRules] | Non
         "database": services.database(found),
         "policy": services.policy(found, pools),
         "judges": services.judges(found, os.environ),
-        "signing key": services.signing_key(found),
+        "signing key": services.signing_key(found, of_up=of_up),
         "hub": services.hub(found.hub_endpoint, named["HUB_ENDPOINT"]),
         "hub token": services.hub_token(found.hub_token, found.hub_endpoint, named["HUB_TOKEN"]),
         # Workers write there.

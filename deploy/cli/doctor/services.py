@@ -16,11 +16,13 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from deploy.cli.control_plane import opened_database
 from deploy.cli.doctor.finding import Finding
 from deploy.farm.environments import is_no_setting, known_settings
 from deploy.farm.errors import FarmError
 from deploy.farm.own_policy import own_pools
 from deploy.farm.redis import find_server
+from scheduler.badges.revoking import trouble_with_key
 from scheduler.badges.signing import KeyFileError, Signer
 from scheduler.database.readiness import trouble_with_database
 from scheduler.database.session import Database
@@ -170,16 +172,30 @@ def _makeable(folder: Path, variable: str) -> Finding:
     return Finding("missing", f"{folder} cannot be made: {parent} is not writable", f"correct {variable}")
 
 
-def signing_key(settings: Settings) -> Finding:
-    """The private key that badges are signed with."""
+def signing_key(settings: Settings, *, of_up: bool) -> Finding:
+    """The private key that badges are signed with; `of_up` is whether `reprofarm up` is to start the farm."""
     path = settings.signing_key
     if not path.exists():
-        return Finding("ok", f"{path} is not there yet; `reprofarm up` makes it")
+        if of_up:
+            return Finding("ok", f"{path} is not there yet; `reprofarm up` makes it")
+        remedy = "`reprofarm keys new` makes one; if it comes from a secret, where that is kept (docs/operations.md)"
+        return Finding("missing", f"{path} is not there, and no badge is signed", remedy)
     try:
         signer = Signer.load(path)
     except KeyFileError as error:
         return Finding("missing", str(error), "the control worker has to be able to read it, and nobody else")
+    if trouble := _trouble_with_key(settings, signer.key_id):
+        return Finding("missing", trouble)
     return Finding("ok", f"{path}, key {signer.key_id}")
+
+
+def _trouble_with_key(settings: Settings, key_id: str) -> str | None:
+    """Why the farm signs nothing with it; None where the database does not say, which `database` looks at."""
+    try:
+        with opened_database(settings) as database, database.reading() as session:
+            return trouble_with_key(session, key_id)
+    except (PolicyError, ImportError, NoSuchModuleError):
+        return None
 
 
 def policy(settings: Settings, pools: Sequence[PoolRules] | None) -> Finding:

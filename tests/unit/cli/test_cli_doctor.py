@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from deploy.cli.doctor import machine, services
 from deploy.cli.main import app
 from deploy.farm.own_policy import write_policy
+from scheduler.badges.revoking import revoke_key
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from specs.policy.pools import PoolRules
@@ -43,10 +44,15 @@ def look(*arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
     return result.exit_code, {found["name"]: found for found in json.loads(result.stdout)}
 
 
-def test_a_fresh_machine_lacks_nothing_for_a_control_plane(folder: Path) -> None:
+def test_a_fresh_machine_lacks_nothing_but_a_key_for_a_control_plane(folder: Path) -> None:
+    code, found = look("--for", "control")
+    assert code == 3
+    assert {name for name, finding in found.items() if finding["status"] == "missing"} == {"signing key"}
+    assert "`reprofarm keys new`" in found["signing key"]["remedy"]
+    assert look()[1]["signing key"]["status"] == "ok", "`reprofarm up` makes it"
+    Signer.create(folder / "var" / "keys" / "signing.pem")
     code, found = look("--for", "control")
     assert code == 0
-    assert {name for name, finding in found.items() if finding["status"] == "missing"} == set()
     assert "`reprofarm up` makes it" in found["database"]["found"]
     assert found["hub"]["status"] == "warn"
     assert "REPROFARM_HUB_ENDPOINT" in found["hub"]["remedy"]
@@ -172,6 +178,18 @@ def test_a_key_that_the_farm_would_not_sign_with_is_missing(folder: Path, monkey
     assert (found["status"], f"close it with: chmod 600 {folder}/signing.pem" in found["found"]) == ("missing", True)
     Path("signing.pem").write_bytes(b"")
     assert look("--for", "control")[1]["signing key"]["status"] == "missing"
+
+
+@pytest.mark.parametrize("role", ["control", "all"])
+def test_a_revoked_key_is_missing_in_the_words_of_the_log(folder: Path, role: str) -> None:
+    key_id = Signer.create(folder / "var" / "keys" / "signing.pem").key_id
+    database = Database(f"sqlite:///{folder}/var/reprofarm.db")
+    database.upgrade()
+    assert look("--for", role)[1]["signing key"]["status"] == "ok"
+    revoke_key(database, key_id, "stolen", "operator:ada")
+    database.engine.dispose()
+    found = look("--for", role)[1]["signing key"]
+    assert (found["status"], f"key {key_id} is revoked" in found["found"]) == ("missing", True)
 
 
 def test_a_worker_is_not_asked_for_a_database(folder: Path) -> None:
