@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from scheduler.collect import checking, kept_reports, resuming
+from scheduler.collect import checking, kept_reports, resuming, workforce
 from scheduler.collect.checking import Checked, not_as_ordered
 from scheduler.collect.current_attempts import (
     ROW_SECONDS,
@@ -41,6 +41,10 @@ from specs.text import clean, clean_lines
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=10), timedelta(minutes=15)
 """Before evidence that could not be read is looked for again: a quarter of the time for which it was not, within these.
 Each time the whole report is a message once more."""
+
+_ITS_WORKERS = (AttemptOutcome.WORKER_FAILED, AttemptOutcome.DISK_FULL)
+"""How an attempt ends that another worker may bring to its end, and whose engine stays up: the next would go to where
+that is. A Hub or a judge that is away is so for all workers, as a rule."""
 
 _LATER = (EvidenceAway, OtherVersion)
 """What of a report is nobody's failure, and passes: then it is put off."""
@@ -155,10 +159,27 @@ def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> l
         # Looked up before anything is changed, so that all changes are written at once; and locked in their order.
         waiting = waiting_for_each(session, ids)
         ended = [_take_in(session, policy, each, current, waiting) for each in reports]
+        _pass_over(session, policy.run, reports, ended)
     # After the commit: of the last two of a batch that end at once, the later one sees the other's end.
     done = [each for each in ended if each is not None and each.state == ReproductionState.COMPLETED]
     going_on = _going_on(database, {each.batch_id for each in done})
     return [_makes_room(each, going_on) for each in ended]
+
+
+def _pass_over(
+    session: Session, run: RunRules, reports: Sequence[Checked], ended: Sequence[Reproduction | None]
+) -> None:
+    """Have what failed by its worker's fault go to another that is idle, if there is one when it is tried again."""
+    until: dict[str, datetime] = {}
+    for each, reproduction in zip(reports, ended, strict=True):
+        if reproduction is None or reproduction.not_before is None or reproduction.state != ReproductionState.QUEUED:
+            continue
+        if reproduction.attempts[-1].outcome in _ITS_WORKERS:
+            # The dispatcher needs a moment to see that it is due.
+            due, worker = reproduction.not_before + timedelta(seconds=run.lease_seconds), each.message.worker
+            until[worker] = max(due, until.get(worker, due))
+    if until:
+        workforce.pass_over(session, until)
 
 
 def _makes_room(reproduction: Reproduction | None, going_on: Collection[str | None]) -> bool:

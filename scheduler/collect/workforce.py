@@ -170,6 +170,17 @@ def grant_time(session: Session, until: datetime) -> None:
     session.execute(update(Worker).where(Worker.name.in_(names)).values(due_at=until))
 
 
+def pass_over(session: Session, until: Mapping[str, datetime]) -> None:
+    """Have nothing sent to the own queues of workers before a time each, by their names, or the later one set before.
+
+    What is in their pool's queue they take as ever.
+    """
+    # In one order, as everybody who locks several rows.
+    rows = session.scalars(select(Worker).where(Worker.name.in_(until)).order_by(Worker.name).with_for_update()).all()
+    for row in rows:
+        row.passed_over_until = max(until[row.name], row.passed_over_until or until[row.name])
+
+
 def tidy(database: Database) -> None:
     """Forget workers that have not been heard of for a day."""
     with database.transaction() as session:

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
+from scheduler.collect import workforce
 from scheduler.collect.ending import queue_again
 from scheduler.collect.workforce import READY
 from scheduler.database.session import Database
@@ -78,8 +79,7 @@ def pass_over(database: Database, policy: Policy, withdraw: Withdraw) -> int:
         if withdraw(batch.queue, batch.batch_id):
             _queue_again(database, policy, batch, f"worker {batch.worker} is idle and does not take it")
             with database.transaction() as session:
-                until = now() + PASSED_OVER * patience
-                session.execute(update(Worker).where(Worker.name == batch.worker).values(passed_over_until=until))
+                workforce.pass_over(session, {batch.worker: now() + PASSED_OVER * patience})
             count += 1
     return count
 
@@ -94,10 +94,12 @@ def _rebalance(database: Database, policy: Policy, pool: PoolRules, withdraw: Wi
         waiting = _batches(session, Reproduction.pool == pool.name)
         if not waiting or seats.common(session, pool.name) or seats.queue(session, pool).groups:
             return 0
-        found = {seat.name: seat for seat in seats.seats(session, pool)}
-    behind = [each for each in waiting if each.worker in found and not found[each.worker].idle]
+        found = seats.seats(session, pool)
+    idle = {seat.name for seat in found if seat.idle}
+    # Also from one that is passed over, and has no seat: it may have got this before.
+    behind = [each for each in waiting if each.worker not in idle]
     count = 0
-    for batch in behind[: _with_nothing_to_do(found.values())]:
+    for batch in behind[: _with_nothing_to_do(found)]:
         # In this order: only what its worker has not taken may go to another.
         if withdraw(batch.queue, batch.batch_id):
             _queue_again(database, policy, batch, f"another worker is free, and worker {batch.worker} is not yet")

@@ -47,4 +47,5 @@ class Worker(Table):
     """Keys of engines that it could wake within seconds."""
 
     passed_over_until: Mapped[datetime | None]
-    """Nothing is sent to its own queue before: it had nothing to do and left lying there what was."""
+    """Nothing is sent to its own queue before: it had nothing to do and left lying there what was, or an attempt failed
+    there that may go better elsewhere."""

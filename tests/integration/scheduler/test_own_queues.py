@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
+from scheduler.collect import reports
+from scheduler.collect.checking import Checked
 from scheduler.collect.heartbeats import alive
 from scheduler.database.session import Database
 from scheduler.database.tables import Attempt, Claim, Marker, OutboxRow, Reproduction, Worker, now
@@ -21,7 +23,7 @@ from scheduler.messaging import outbox
 from scheduler.reaping.reaper import reap
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.engine_key import engine_key
-from specs.messages import RUN_BATCH, AttemptOutcome, FetchAhead, RunBatch
+from specs.messages import RUN_BATCH, AttemptOutcome, FetchAhead, Report, RunBatch
 from specs.policy.rules import Policy
 from specs.queues import own_queue, pool_queue
 from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
@@ -178,6 +180,103 @@ def test_an_engine_that_is_up_at_an_idle_worker_is_used(farm: Plane) -> None:
     assert batches(farm)["tiny/three"][0] == own_queue("cpu", "warm")
 
 
+def fail(farm: Plane, batches: dict[str, RunBatch], outcome: AttemptOutcome) -> None:
+    """Have workers, by their names, report that they failed at all of a batch each; in one transaction."""
+    said = [
+        Report(
+            ref=order.ref,
+            worker=worker,
+            batch_id=batch.batch_id,
+            model=batch.model,
+            task=order.task,
+            outcome=outcome,
+            detail="no room",
+            measurement=None,
+            evidence=None,
+        )
+        for worker, batch in batches.items()
+        for order in batch.orders
+    ]
+    reports.take_in(farm.database, farm.policy, [Checked(each, None, None, None) for each in said])
+
+
+def due(farm: Plane) -> None:
+    """Wait no longer for what is to be tried again."""
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(not_before=None))
+
+
+@ON_BOTH
+@pytest.mark.parametrize(
+    ("outcome", "where"),
+    [
+        (AttemptOutcome.WORKER_FAILED, own_queue("cpu", "cold")),
+        (AttemptOutcome.DISK_FULL, own_queue("cpu", "cold")),
+        (AttemptOutcome.HUB_AWAY, own_queue("cpu", "a-warm-one")),
+    ],
+)
+def test_what_failed_at_a_worker_that_has_its_engine_goes_to_another(
+    farm: Plane, outcome: AttemptOutcome, where: str
+) -> None:
+    key = key_of(farm, "tiny/three")
+    for _, batch in batches(farm).values():
+        begin(farm, batch, f"runs {batch.model.model_id}")
+    Rows(farm.database).worker("a-warm-one", engine_key=key)
+    Rows(farm.database).worker("cold")
+    dispatch(farm.database, farm.policy)
+    queue, batch = batches(farm)["tiny/three"]
+    assert queue == own_queue("cpu", "a-warm-one")
+    begin(farm, batch, "a-warm-one")
+    fail(farm, {"a-warm-one": batch}, outcome)
+    due(farm)
+    dispatch(farm.database, farm.policy)
+    assert batches(farm)["tiny/three"][0] == where
+
+
+@ON_BOTH
+def test_a_worker_that_a_run_failed_at_takes_it_again_where_no_other_is_idle(farm: Plane) -> None:
+    Rows(farm.database).worker("w1")
+    dispatch(farm.database, farm.policy)
+    (first,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
+    for queue, batch in batches(farm).values():
+        if queue == COMMON:
+            begin(farm, batch, "elsewhere")
+    begin(farm, first, "w1")
+    fail(farm, {"w1": first}, AttemptOutcome.WORKER_FAILED)
+    before = now() + timedelta(seconds=farm.policy.run.lease_seconds)
+    with farm.database.reading() as session:
+        until = session.get_one(Worker, "w1").passed_over_until
+    assert until is not None
+    assert before < until < before + timedelta(minutes=1)
+    due(farm)
+    dispatch(farm.database, farm.policy)
+    assert batches(farm)[first.model.model_id][0] == COMMON
+    say(farm, "w1", passed_over_until=now())
+    claim_of(farm, "tiny/four")
+    for queue, batch in batches(farm).values():
+        if queue == COMMON:
+            begin(farm, batch, "elsewhere")
+    dispatch(farm.database, farm.policy)
+    assert batches(farm)["tiny/four"][0] == own_queue("cpu", "w1")
+
+
+@ON_BOTH
+def test_workers_that_fail_together_are_all_passed_over_and_not_for_less_than_before(farm: Plane) -> None:
+    for name in ("w1", "w2"):
+        Rows(farm.database).worker(name)
+    dispatch(farm.database, farm.policy)
+    own = dict(batches(farm).values())
+    theirs = {name: own[own_queue("cpu", name)] for name in ("w2", "w1")}
+    tomorrow = now() + timedelta(days=1)
+    say(farm, "w2", passed_over_until=tomorrow)
+    fail(farm, theirs, AttemptOutcome.DISK_FULL)
+    with farm.database.reading() as session:
+        until = {row.name: row.passed_over_until for row in session.scalars(select(Worker))}
+    assert until["w2"] == tomorrow
+    assert until["w1"] is not None
+    assert until["w1"] < tomorrow
+
+
 @pytest.mark.parametrize("state", ["draining", "quarantined", "lost"])
 def test_what_waits_for_a_worker_that_takes_nothing_more_goes_to_another(farm: Plane, state: str) -> None:
     broker = Broker(farm)
@@ -302,6 +401,17 @@ def test_what_waits_behind_another_run_goes_to_a_worker_that_becomes_free(farm: 
     assert waits in broker.gone
     dispatch(farm.database, farm.policy)
     assert sent(farm)[-1][0] == own_queue("cpu", "w2")
+
+
+def test_what_waits_behind_another_run_goes_to_a_free_worker_also_where_its_own_is_passed_over(farm: Plane) -> None:
+    broker = Broker(farm)
+    waits = behind_another(farm)
+    dispatch(farm.database, farm.policy)
+    begin(farm, batches(farm)["tiny/four"][1], "elsewhere")
+    say(farm, "w1", passed_over_until=now() + timedelta(hours=1))
+    Rows(farm.database).worker("w2")
+    assert rebalance(farm.database, farm.policy, broker.withdraw) == 1
+    assert waits in broker.gone
 
 
 def test_what_its_worker_has_taken_already_is_not_taken_back(farm: Plane) -> None:
