@@ -18,7 +18,7 @@ from scheduler.collect.kept_reports import IS_REPORTED
 from scheduler.collect.workforce import READY
 from scheduler.database.tables import Attempt, Reproduction, Worker, now
 from scheduler.dispatch.assignment import LATELY_SECONDS, Group, Seat, WaitingBatch, free_in
-from scheduler.state_machine import ReproductionState
+from scheduler.state_machine import CAME_TO_NOTHING, ReproductionState
 from specs.messages import AttemptOutcome, WorkerState
 from specs.policy.cost import asking_seconds, start_seconds
 from specs.policy.pools import PoolRules
@@ -206,6 +206,8 @@ _RUNNING = (
         func.max(Reproduction.weights_bytes),
     )
     .join_from(_LEASED, Reproduction, Reproduction.batch_id == _LEASED.c.batch_id)
+    # What was blocked or cancelled at no cost has taken none of that time, and its cost is not unknown.
+    .where(or_(Reproduction.gpu_seconds.is_not(None), Reproduction.state.not_in(CAME_TO_NOTHING)))
     .group_by(_LEASED.c.worker, _LEASED.c.engine, _LEASED.c.since)
 )
 

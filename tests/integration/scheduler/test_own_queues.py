@@ -163,6 +163,30 @@ def test_the_worker_that_runs_a_model_gets_its_next_batch_if_it_is_soon_free(
     assert found == queue
 
 
+@ON_BOTH
+def test_a_worker_is_soon_free_also_where_one_run_of_its_batch_was_blocked_at_no_cost(farm: Plane) -> None:
+    Rows(farm.database).worker("w1", state="busy")
+    with farm.database.transaction() as session:
+        session.execute(update(Reproduction).values(gpu_seconds=60.0))
+        session.execute(update(Reproduction).where(Reproduction.model_id != "tiny/one").values(pool="another"))
+    Rows(farm.database).sendable(
+        "tiny/one", model_revision=REVISION, task_id="asia", gpu_seconds=60.0, created_at=now(), since=now()
+    )
+    dispatch(farm.database, farm.policy)
+    queue, batch = batches(farm)["tiny/one"]
+    assert (queue, len(batch.orders)) == (COMMON, 2)
+    begin(farm, batch, "w1")
+    blocked = RunBatch.decode({**batch.encode(), "orders": [batch.orders[0].model_dump(mode="json")]})
+    with farm.database.transaction() as session:
+        session.execute(update(Attempt).values(stage=None))
+    fail(farm, {"w1": blocked}, AttemptOutcome.NO_ACCESS)
+    claim_of(farm, "tiny/one")
+    dispatch(farm.database, farm.policy)
+    queue, following = batches(farm)["tiny/one"]
+    assert following.batch_id != batch.batch_id
+    assert queue == own_queue("cpu", "w1")
+
+
 def test_a_worker_reckons_the_key_of_an_engine_as_the_control_plane_does(farm: Plane) -> None:
     key = key_of(farm, "tiny/one")
     _, batch = batches(farm)["tiny/one"]
