@@ -247,7 +247,7 @@ def _join_or_make(
     if joined is None:
         reproduction.second_anew |= runs.is_further(claim, answer, run)
         if before is not None:
-            begin_as(reproduction, before)
+            begin_as(reproduction, before, run.rules)
         runs.add(reproduction)
     claim.rules = run.rules.model_dump(mode="json")
     claim.reproduction_id = reproduction.reproduction_id

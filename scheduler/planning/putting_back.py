@@ -19,6 +19,7 @@ from sqlalchemy import and_, bindparam, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Admitted
+from scheduler.admission.judging_rules import JudgingRules
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import asks_every_sample, decides, stopping_of
 from scheduler.planning.freshness import was_repeated
@@ -168,7 +169,8 @@ def _of_same_score(
 ) -> Reproduction | None:
     """The latest that was to decide a claim, or another of the same score; None where it failed, or is too old.
 
-    Where it was cancelled, and begun again for another claim that shared it, that one: one run answers both again.
+    None too where it stops by other rules than the claim is judged by now, unless it was cancelled: `begin_as`. Where
+    that was begun again for another claim that shared it, the one that was: one run answers both again.
     """
     said = (run.key, claim.value)
     held = [shared.begun(each.reproduction_id) for each in begun if each[:2] == said]
@@ -177,18 +179,27 @@ def _of_same_score(
         return None
     if since is not None and found.created_at < since:
         return None
-    stopping = stopping_of(found)
-    if stopping is not None and not decides(stopping, run.rules):
-        return None
-    return (shared.begun_again(found) if found.state == ReproductionState.CANCELLED else None) or found
+    if found.state != ReproductionState.CANCELLED:
+        return found if _answers(found, run.rules) else None
+    again = shared.begun_again(found)
+    # Whatever the rules are by now: what is measured of noise moves with every run, and would be other luck each time.
+    return again if again is not None and _answers(again, run.rules) else found
 
 
-def begin_as(reproduction: Reproduction, before: Reproduction) -> None:
+def _answers(reproduction: Reproduction, rules: JudgingRules) -> bool:
+    """Whether a run that was sent out was to decide a claim by these rules, or to ask every sample that it may."""
+    stopping = stopping_of(reproduction)
+    return stopping is None or decides(stopping, rules)
+
+
+def begin_as(reproduction: Reproduction, before: Reproduction, rules: JudgingRules) -> None:
     """Give the replacement of a cancelled run the same seed and stopping rule, so that cancelling gains little.
 
-    The answers may differ even so, and its score so far is on view. So it is the last: `begun_again.goes_to_its_end`.
+    Where it would stop by other `rules` than a claim is judged by now, it asks every sample in that order. The answers
+    may differ even so, and its score so far is on view. So it is the last: `begun_again.goes_to_its_end`.
     """
-    reproduction.seed, reproduction.stopping = before.seed, before.stopping
+    reproduction.seed = before.seed
+    reproduction.stopping = before.stopping if _answers(before, rules) else None
     # Whoever it is begun again for: what gave way to it still does.
     reproduction.asked_anew = reproduction.asked_anew or before.asked_anew
     reproduction.second_anew = before.second_anew

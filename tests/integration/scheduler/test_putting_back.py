@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from deploy.localhub.names import RepoName, RepoType
 from scheduler.collect.ending import end_attempt, hand_back
 from scheduler.database.tables import Attempt, Claim, Reproduction, now
 from scheduler.dispatch.dispatcher import dispatch
+from scheduler.planning.planning_facts import PlanningFacts
 from scheduler.reaping.reaper import reap
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.errors import InterventionError
+from specs.judging.noise import MeasuredNoise, Noise
 from specs.judging.sample_order import seeded_order
 from specs.messages import AttemptOutcome, Stage
+from specs.policy.rules import Policy
 from tests.support.asking_again import reverify
 from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.deciding import complete
@@ -72,6 +76,25 @@ def begun(farm: ControlPlane, value: float) -> Reproduction:
     return run_of(farm, claim)
 
 
+def stopped_early(farm: ControlPlane, run: Reproduction) -> None:
+    """Have a run that was sent out be done with its first hundred samples."""
+    assert run.seed is not None
+    ids = seeded_order(range(1, len(SCORES) + 1), run.seed)[:100]
+    found = {"population": len(SCORES), "sample_ids": tuple(ids), "sample_scores": tuple(SCORES[n - 1] for n in ids)}
+    done = measurement().model_copy(update=found).model_dump(mode="json")
+    this = update(Reproduction).where(Reproduction.reproduction_id == run.reproduction_id)
+    with farm.database.transaction() as session:
+        session.execute(this.values(state=ReproductionState.COMPLETED, measurement=done))
+
+
+def begun_for_all(farm: ControlPlane) -> Reproduction:
+    """The one run that waits, sent out and begun by a worker."""
+    dispatch(farm.database, farm.policy)
+    (run,) = [each for each in farm.reproductions() if each.state == ReproductionState.DISPATCHED]
+    heard_of(farm, run)
+    return run
+
+
 @ON_BOTH
 def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: ControlPlane) -> None:
     run = begun(farm, 50)
@@ -86,12 +109,7 @@ def test_a_run_that_is_under_way_goes_on_for_the_entry_that_is_put_back(farm: Co
 @pytest.mark.parametrize("put_back", ["as it was", "with other notes", "in another file", "on a pull request"])
 def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm: ControlPlane, put_back: str) -> None:
     run = begun(farm, 10)
-    assert run.seed is not None
-    ids = seeded_order(range(1, len(SCORES) + 1), run.seed)[:100]
-    found = {"population": len(SCORES), "sample_ids": tuple(ids), "sample_scores": tuple(SCORES[n - 1] for n in ids)}
-    done = measurement().model_copy(update=found).model_dump(mode="json")
-    with farm.database.transaction() as session:
-        session.execute(update(Reproduction).values(state=ReproductionState.COMPLETED, measurement=done))
+    stopped_early(farm, run)
     say(farm)
     if put_back != "as it was":
         changed: dict[str, dict[str, Any]] = {
@@ -182,6 +200,86 @@ def test_a_run_that_was_begun_again_goes_to_its_end(farm: ControlPlane, how: str
     assert answered is not None
     assert answered.reason.startswith("verified: ")
     assert run_of(farm, answered).reproduction_id == anew.reproduction_id
+
+
+def judged_otherwise(farm: ControlPlane, changed: str, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
+    """The farm once claims are planned with another tolerance, or with noise that was measured meanwhile."""
+    if changed == "tolerance":
+        return replace(farm, policy=Policy.model_validate({"verification": {"tolerance": 0.03}}))
+    seen = Noise(
+        pairs=3,
+        comparisons=3,
+        models=3,
+        samples=600,
+        mean_difference=0.0,
+        mean_square=0.1,
+        mean_square_bound=0.12,
+        coins_mean_square=0.5,
+        shift_variance=0.0,
+    )
+    found = MeasuredNoise(seen, population=len(SCORES), source="other models")
+    monkeypatch.setattr(PlanningFacts, "measured_noise", lambda *_: found)
+    return farm
+
+
+def asked_again(farm: ControlPlane, value: float) -> str:
+    """Have a claim verified, and its verification asked for and planned again; the new claim's id."""
+    say(farm, value)
+    complete(farm, 100)
+    (old,) = farm.claims()
+    asked = reverify(farm.database, old.claim_id, "I doubt it", "hub:tiny").claim_id
+    farm.plan()
+    return asked
+
+
+@pytest.mark.parametrize("changed", ["tolerance", "noise"])
+@pytest.mark.parametrize("how", ["taken away", "cancelled"])
+def test_a_run_that_is_begun_again_for_a_claim_that_is_judged_otherwise_asks_every_sample_in_the_same_order(
+    farm: ControlPlane, changed: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asked_again(farm, 50)
+    run = begun(farm, 50)
+    assert run.stopping is not None
+    heard_of(farm, run)
+    if how == "taken away":
+        say(farm)
+        reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    else:
+        intervening.cancel(farm.database, asked, "it goes badly", "hub:tiny", operates=False)
+    farm = judged_otherwise(farm, changed, monkeypatch)
+    if how == "taken away":
+        # It is found to await a fresh run as it is planned.
+        say(farm, 50)
+    else:
+        intervening.retry(farm.database, asked, "better luck", "hub:tiny")
+    anew = begun(farm, 50)
+    assert anew.reproduction_id != run.reproduction_id
+    assert (anew.seed, anew.stopping, anew.joinable, anew.asked_anew) == (run.seed, None, True, True)
+    heard_of(farm, anew)
+    with pytest.raises(InterventionError, match="goes to its end"):
+        intervening.cancel(farm.database, anew.reproduction_id, "it goes badly again", "hub:tiny", operates=False)
+
+
+@pytest.mark.parametrize("changed", ["tolerance", "noise"])
+def test_a_run_that_was_begun_again_by_the_old_rules_takes_no_claim_that_is_judged_otherwise(
+    farm: ControlPlane, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor has that one other luck, and who comes after shares its run."""
+    say(farm, 50, 51, 52)
+    run = begun_for_all(farm)
+    intervening.cancel(farm.database, run.reproduction_id, "it goes badly", "hub:tiny", operates=False)
+    claims = {claim.value: claim.claim_id for claim in farm.claims()}
+
+    def back(value: float) -> Reproduction:
+        intervening.retry(farm.database, claims[value], "better luck", "hub:tiny")
+        return run_of(farm, look(farm, value))
+
+    old = back(50)
+    assert (old.seed, old.stopping) == (run.seed, run.stopping)
+    farm = judged_otherwise(farm, changed, monkeypatch)
+    others = [back(51), back(52)]
+    assert others[0].reproduction_id == others[1].reproduction_id != old.reproduction_id
+    assert (others[0].seed, others[0].stopping) == (run.seed, None)
 
 
 @ON_BOTH
