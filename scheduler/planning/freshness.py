@@ -60,8 +60,8 @@ def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: 
         select(func.min(Claim.fresh_after))
         .join(Claim.reproduction)
         .where(
+            # The claim's own among them: one that was cancelled, or went on for others while the claim was.
             *_sent_for_what_was_asked(claim, weights_sha256, key, since),
-            Claim.claim_id != claim.claim_id,
             Reproduction.reproduction_id.not_in(list(outdated)),
         )
     )

@@ -282,6 +282,26 @@ def test_a_run_that_was_begun_again_by_the_old_rules_takes_no_claim_that_is_judg
     assert (others[0].seed, others[0].stopping) == (run.seed, None)
 
 
+@pytest.mark.parametrize("changed", ["tolerance", "noise"])
+def test_a_claim_that_was_cancelled_while_its_run_went_on_has_one_draw_more_of_every_sample(
+    farm: ControlPlane, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that run stopped by other rules than it is judged by now."""
+    asked = asked_again(farm, 50)
+    say(farm, 50, 51)
+    run = begun_for_all(farm)
+    assert run.stopping is not None
+    intervening.cancel(farm.database, asked, "it goes badly", "hub:tiny", operates=False)
+    stopped_early(farm, run)
+    farm = judged_otherwise(farm, changed, monkeypatch)
+    intervening.retry(farm.database, asked, "better luck", "hub:tiny")
+    farm.plan()
+    dispatch(farm.database, farm.policy)
+    second = run_of(farm, look(farm, 50))
+    assert second.reproduction_id != run.reproduction_id
+    assert (second.second_anew, second.stopping, second.joinable) == (True, None, True)
+
+
 @ON_BOTH
 def test_an_operator_cancels_a_run_that_was_begun_again(farm: ControlPlane) -> None:
     for _ in range(2):
