@@ -55,7 +55,8 @@ def reverify(
     """Verify a decided claim again, by a fresh run.
 
     The claim keeps its verdict and is withdrawn; its entry becomes a new claim, which no earlier run answers. Not more
-    often than policy's reverify.cooldown_seconds, unless the model or the benchmark changed.
+    often than policy's reverify.cooldown_seconds, unless the model or the benchmark changed, or the claim failed or was
+    unsupported.
     """
     with actions_at(api, var) as farm:
         tell(farm.reverify(claim_id, why), as_json=as_json)

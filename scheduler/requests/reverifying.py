@@ -78,21 +78,11 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
             f"{claim.dataset_id} is not among the benchmarks that this farm watches any more, so claim"
             f" {claim.claim_id} keeps its verdict; it can be verified again once the benchmark is listed again"
         )
-    wait = _cooldown_ends(session, claim, rules)
-    if wait is not None:
-        raise InterventionError(
-            f"the score of claim {claim.claim_id} was verified again not long ago, and its verdict stands; policy"
-            f" allows the next from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the benchmark"
-        )
-    taken_away = _was_taken_away(claim)
-    until = None if taken_away else answered_until(session, claim, rules)
-    if until is not None and changed_since(session, claim) is None:
-        raise InterventionError(
-            f"claim {claim.claim_id} was decided by a fresh run, which would answer it again, and its verdict stands;"
-            f" policy allows the next from {until:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the"
-            " benchmark"
-        )
     outcome = claim.verdict.outcome if claim.verdict is not None else "decided"
+    if outcome not in (Outcome.FAILED, Outcome.UNSUPPORTED):
+        # Of those no run found anything out: whoever mends what was wrong would wait a day for nothing.
+        _refuse_too_soon(session, claim, rules)
+    taken_away = _was_taken_away(claim)
     said = clean(f"to be verified again, asked for by {actor}: {why}", MAX_WHY_CHARS)
     anew = submit_again(session, claim, said, f"after claim {claim.claim_id} was {outcome}", actor)
     # Else whoever saw it go badly could take it away, and ask for other luck.
@@ -163,6 +153,27 @@ def asked_together(
         its_run.key == run.key,
         or_(literal("main") != claim.ref, again.ref == claim.ref),
     )
+
+
+def _refuse_too_soon(session: Session, claim: Claim, rules: ReverifyRules) -> None:
+    """Nothing, unless policy has the verdict that a run gave stand for now.
+
+    Raises:
+        InterventionError: it does, and until when.
+    """
+    wait = _cooldown_ends(session, claim, rules)
+    if wait is not None:
+        raise InterventionError(
+            f"the score of claim {claim.claim_id} was verified again not long ago, and its verdict stands; policy"
+            f" allows the next from {wait:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the benchmark"
+        )
+    until = answered_until(session, claim, rules)
+    if until is not None and changed_since(session, claim) is None:
+        raise InterventionError(
+            f"claim {claim.claim_id} was decided by a fresh run, which would answer it again, and its verdict stands;"
+            f" policy allows the next from {until:%Y-%m-%d %H:%M} UTC, or after a new commit of the model or the"
+            " benchmark"
+        )
 
 
 def _cooldown_ends(session: Session, claim: Claim, rules: ReverifyRules) -> datetime | None:

@@ -16,7 +16,8 @@ class ReverifyRules(Contract):
     cooldown_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 86_400.0
     """Between two re-verifications of one score, whoever asks: nobody repeats a run until the result pleases. What is
     asked within it on the same weights and task, whatever the value, shares fresh runs. A new commit of the model's
-    files or the benchmark's does not wait for it, since it is another thing to measure: within it, by every sample."""
+    files or the benchmark's does not wait for it, since it is another thing to measure: within it, by every sample. Nor
+    does a claim that failed or was unsupported: nothing was found out."""
 
     after_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """A badge older than this is stale, and its claim is verified again; None is never."""

@@ -356,9 +356,9 @@ def test_a_run_whose_model_was_closed_while_it_was_under_way_is_begun_again_as_i
 
 
 @ON_BOTH
-@pytest.mark.parametrize("asked_anew", [False, True])
+@pytest.mark.parametrize(("asked_anew", "value"), [(False, 51), (True, 52), (True, 50)])
 def test_a_run_that_was_taken_away_is_begun_again_for_who_asks_to_verify_its_claims_again(
-    farm: ControlPlane, *, asked_anew: bool
+    farm: ControlPlane, value: float, *, asked_anew: bool
 ) -> None:
     """For the claim that it was made for, and for another that joined a re-verification, which its run would answer."""
     mine = say(farm, 50, 51)
@@ -371,7 +371,7 @@ def test_a_run_that_was_taken_away_is_begun_again_for_who_asks_to_verify_its_cla
     ended(farm, AttemptOutcome.HANDED_BACK, Stage.RUNNING)
     run = ended(farm, AttemptOutcome.MODEL_FAILED, Stage.WAITING)
     assert run.state == ReproductionState.CANCELLED
-    (joined,) = [each for each in farm.claims() if each.live and each.value == (52 if asked_anew else 51)]
+    (joined,) = [each for each in farm.claims() if each.live and each.value == value]
     assert (joined.reproduction_id, joined.reason) == (run.reproduction_id, "failed: model_failed: the Hub hides it")
     again = reverify(farm.database, joined.claim_id, "it is open again", "hub:tiny").claim_id
     farm.plan()

@@ -215,6 +215,25 @@ def test_nobody_runs_it_again_until_it_pleases(farm: ControlPlane) -> None:
     assert reverify(farm.database, asked.claim_id, "once more", ADA, rules=AT_ONCE).claim_id != asked.claim_id
 
 
+@pytest.mark.parametrize("came_to", ["unsupported", "failed"])
+def test_what_found_nothing_out_is_asked_for_again_as_soon_as_it_is_mended(farm: ControlPlane, came_to: str) -> None:
+    asked = reverify(farm.database, living(farm)[50.0].claim_id, "?", ADA).claim_id
+    if came_to == "unsupported":
+        # No fraction is 50.
+        replace(farm, policy=Policy.model_validate({"verification": {"scale": "fraction"}})).plan()
+    else:
+        farm.plan()
+        end_all(farm)
+    assert outcome_of(farm, asked) == came_to
+    again = ask(farm, asked)
+    *_, fresh = farm.reproductions()
+    assert run_of(farm, again) == fresh.reproduction_id
+    assert (fresh.asked_anew, fresh.stopping is None) == (True, False), "nobody had seen a score"
+    complete(farm, 100)
+    with pytest.raises(InterventionError, match="its verdict stands; policy allows the next"):
+        reverify(farm.database, again, "once more", ADA)
+
+
 @pytest.mark.parametrize("first", ["main", "refs/pr/7"])
 @pytest.mark.parametrize("then", ["main", "refs/pr/8"])
 def test_a_score_waits_as_an_entry_does_but_the_authors_for_no_passer_by(
