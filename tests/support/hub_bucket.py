@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import httpx2
 import pytest
 from huggingface_hub import BucketFile, BucketFolder, HfApi, HfFileSystem
+from huggingface_hub.errors import BucketNotFoundError
 from huggingface_hub.hf_file_system import HfFileSystemFile
 
 from specs.logs.evidence import path_in_store
+
+BUCKET_ID = "farm/logs"
 
 
 @dataclass(frozen=True)
 class HubBucket:
     """One that is there and empty at first."""
 
-    url: str = "hf://buckets/farm/logs/evidence"
+    url: str = f"hf://buckets/{BUCKET_ID}/evidence"
     """Of a folder in it, as fsspec reads it."""
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -49,7 +53,10 @@ def hub_bucket() -> Iterator[HubBucket]:
     """Have a bucket until the block ends."""
     bucket = HubBucket()
 
-    def bucket_info(_api: HfApi, _bucket_id: str) -> None: ...
+    def bucket_info(_api: HfApi, bucket_id: str) -> None:
+        if bucket_id != BUCKET_ID:
+            request = httpx2.Request("GET", f"https://hub.example/api/buckets/{bucket_id}")
+            raise BucketNotFoundError("no such bucket", response=httpx2.Response(404, request=request))
 
     def list_bucket_tree(
         _api: HfApi, _bucket_id: str, prefix: str = "", *, recursive: bool

@@ -6,6 +6,7 @@ import difflib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import httpx2
@@ -160,8 +161,13 @@ def _is_there(files: AbstractFileSystem, folder: str) -> bool:
     try:
         files.ls(folder)
     except FileNotFoundError:
-        files.ls(PurePosixPath(folder).parts[0])
-        return False
+        for parent in map(str, PurePosixPath(folder).parents):
+            # A bucket of the Hub is `buckets/OWNER/NAME`; with less than that its driver raises a ValueError.
+            with suppress(FileNotFoundError, ValueError):
+                if parent != ".":
+                    files.ls(parent)
+                    return False
+        raise
     return True
 
 

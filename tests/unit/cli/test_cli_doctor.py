@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from scheduler.badges.revoking import revoke_key
 from scheduler.badges.signing import Signer
 from scheduler.database.session import Database
 from specs.policy.pools import PoolRules
-from tests.support.bucket import running_bucket
+from tests.support.bucket import Bucket, running_bucket
+from tests.support.hub_bucket import HubBucket, hub_bucket
 from workers.processes.ports import free_port
 
 SECRET = "hf_abcdefghijklmnopqrstuvwxyz"
@@ -150,12 +153,14 @@ def test_a_control_plane_that_may_only_read_the_store_is_well(folder: Path, monk
     assert look("--for", "worker")[1]["evidence store"]["status"] == "missing"
 
 
+@pytest.mark.parametrize("store", [running_bucket, hub_bucket])
 def test_a_bucket_in_which_nothing_is_stored_yet_is_there_for_a_control_plane(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, store: Callable[[], AbstractContextManager[Bucket | HubBucket]]
 ) -> None:
-    with running_bucket() as bucket:
+    with store() as bucket:
         found: list[dict[str, str]] = []
-        for url in (bucket.url, f"s3://{bucket.name}", f"s3://{bucket.name}-none/evidence", f"s3://{bucket.name}-none"):
+        whole = bucket.url.removesuffix("/evidence")
+        for url in (bucket.url, whole, f"{whole}-none/evidence", f"{whole}-none"):
             monkeypatch.setenv("REPROFARM_EVIDENCE_URL", url)
             found.append(look("--for", "control")[1]["evidence store"])
     assert [each["status"] for each in found] == ["ok", "ok", "missing", "missing"]
