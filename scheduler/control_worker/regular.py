@@ -91,6 +91,8 @@ def reap_lost() -> None:
 def tidy_outbox() -> None:
     """Drop messages that were sent, and workers that were seen, long ago."""
     farm = process.farm()
+    # After a day's downtime a request that nobody answered is as old as what is dropped, and is given up on the record.
+    requesting.send_lost_again(farm.database)
     outbox.tidy(farm.database)
     workforce.tidy(farm.database)
     old_loads.put_together(farm.database)

@@ -266,6 +266,22 @@ def test_a_request_of_which_nothing_is_heard_is_sent_again_and_given_up_on_the_r
 
 
 @pytest.mark.usefixtures("worker")
+def test_a_request_that_nobody_answered_before_a_day_of_downtime_is_given_up_on_the_record(
+    farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = asked_for(farm)
+    for name in ("created_at", "sent_at"):
+        as_if_longer_ago(farm, name, outbox.KEPT)
+    monkeypatch.setattr(regular, "own_queues", lambda _: set())
+    monkeypatch.setattr(regular, "forget_queues", lambda *_: None)
+    # What beat has done first when it is back.
+    regular.tidy_outbox()
+    assert given_up(farm, message) == [
+        "asked by hub:tim: could not be looked at, as nobody who looked came to an end; ask again"
+    ]
+
+
+@pytest.mark.usefixtures("worker")
 def test_a_request_for_which_the_hub_wants_hours_is_sent_once_more_when_it_is_due_and_not_kept_by_the_broker(
     farm: ControlPlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
