@@ -42,7 +42,7 @@ OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
 BLOCKING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.BLOCK)
 """What somebody has to act on."""
 
-BY_THE_OWNER = (AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED)
+BY_THE_OWNER = (AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED, AttemptOutcome.SPEC_FAILED)
 """How an attempt ends, before it comes to its engine, where a repo was closed or its commit taken away."""
 
 MOST_BLOCKED = 10

@@ -23,7 +23,6 @@ from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.errors import InterventionError
-from specs.judging.verdict import Outcome
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
 
@@ -98,10 +97,9 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
 
 
 def _was_taken_away(claim: Claim) -> bool:
-    """Whether a claim failed as its run, begun already, was kept from going on: that is begun again as by `retry`."""
-    run, verdict = claim.reproduction, claim.verdict
-    failed = verdict is not None and verdict.outcome == Outcome.FAILED
-    return failed and run is not None and run.state == ReproductionState.CANCELLED
+    """Whether a decided claim's run, begun already, was kept from going on: that is begun again, as by `retry`."""
+    run = claim.reproduction
+    return run is not None and run.state == ReproductionState.CANCELLED
 
 
 def _join(session: Session, claim: Claim, why: str, actor: str, priority: int) -> Asked:

@@ -331,14 +331,24 @@ def ended(farm: ControlPlane, outcome: AttemptOutcome, stage: Stage | None) -> R
 def tried_again(farm: ControlPlane) -> Reproduction:
     """The run of the one claim once somebody has it tried again."""
     (claim,) = [each for each in farm.claims() if each.live]
-    intervening.retry(farm.database, claim.claim_id, "it is open again", "hub:tiny")
+    # What is unsupported is not retried.
+    try_again = reverify if claim.reason.startswith("unsupported: ") else intervening.retry
+    try_again(farm.database, claim.claim_id, "it is open again", "hub:tiny")
     farm.plan()
     (again,) = [each for each in farm.claims() if each.live]
     return run_of(farm, again)
 
 
 @ON_BOTH
-@pytest.mark.parametrize("outcome", [AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        AttemptOutcome.NO_ACCESS,
+        AttemptOutcome.MODEL_FAILED,
+        # Its benchmark was: a repo that is hidden is as one that is not there.
+        AttemptOutcome.SPEC_FAILED,
+    ],
+)
 def test_a_run_whose_model_was_closed_while_it_was_under_way_is_begun_again_as_it_was(
     farm: ControlPlane, outcome: AttemptOutcome
 ) -> None:
@@ -387,6 +397,7 @@ def test_a_run_that_was_taken_away_is_begun_again_for_who_asks_to_verify_its_cla
         (Stage.WAITING, AttemptOutcome.NO_ACCESS, None),
         # Its own weights do that, every time.
         (Stage.RUNNING, AttemptOutcome.MODEL_FAILED, Stage.STARTING_ENGINE),
+        (Stage.RUNNING, AttemptOutcome.SPEC_FAILED, Stage.RUNNING),
     ],
 )
 def test_a_run_that_never_had_an_engine_or_failed_at_one_has_failed(
