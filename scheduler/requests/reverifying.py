@@ -23,6 +23,7 @@ from scheduler.state_machine import ACTIVE, ClaimState, ReproductionState
 from scheduler.watch.staleness import changed_since
 from specs.api_v1.actions import MAX_WHY_CHARS
 from specs.errors import InterventionError
+from specs.judging.verdict import Outcome
 from specs.policy.reverify import ReverifyRules
 from specs.text import clean
 
