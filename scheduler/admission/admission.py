@@ -17,7 +17,7 @@ from scheduler.admission.run_settings import RunSettings
 from specs.epochs import MEAN, epochs_needed, same_by_any_number
 from specs.hub.dataset_card import samples_of
 from specs.hub.eval_yaml import Spec, SpecStatus, TaskSpec
-from specs.hub.task_spec import gives_one_seed, turns_of
+from specs.hub.task_spec import epochs_repeat, turns_of
 from specs.judging.forecast import Foreseen
 from specs.judging.scale import as_proportion
 from specs.judging.tolerance import measured_tolerance
@@ -140,7 +140,7 @@ def foresee(
         sample_limit=rules.sample_limit,
         epochs=rules.epochs or task.definition.epochs,
         reducer=task.definition.epoch_reducer or MEAN,
-        one_seed=gives_one_seed(task.definition),
+        epochs_repeat=epochs_repeat(task.definition, rules.generation),
         history=rules.history,
         card_samples=samples_of(benchmark.sizes, task.definition.config, task.definition.split),
     )

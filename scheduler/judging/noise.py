@@ -24,7 +24,7 @@ from scheduler.database.tables import NoisePair, Reproduction
 from scheduler.state_machine import ReproductionState
 from specs.judging.noise import Difference, MeasuredNoise, Noise, Pair, difference, model_class, noise_in
 from specs.measurement import stored_scores
-from specs.policy.generation import SamplingSource
+from specs.policy.generation import SamplingSource, greedy_by
 from specs.text import clean
 
 EARLIER_RUNS = 8
@@ -51,9 +51,6 @@ CHANGE_NO_ANSWER_OF_ENGINE = frozenset(
 
 BY_THE_MODEL: SamplingSource = "generation_config"
 BY_THE_SPEC: SamplingSource = "spec"
-
-NEARLY_GREEDY = 0.05
-"""A temperature at which a token that is a tenth as likely is taken once in 10²⁰."""
 
 UNKNOWN = "unknown"
 MAX_HARDWARE_CHARS = 500
@@ -222,8 +219,8 @@ def _may_count(run: Reproduction) -> bool:
     if failed > run.settings["maximum_failed_fraction"] * len(scores):
         return False
     sources = generation["sources"]
-    greedy = {"temperature": generation["temperature"] <= NEARLY_GREEDY, "top_k": generation["top_k"] == 1}
-    greedy_by_itself = any(is_so and sources.get(name) == BY_THE_MODEL for name, is_so in greedy.items())
+    greedy = greedy_by(generation["temperature"], generation["top_k"])
+    greedy_by_itself = any(sources.get(name) == BY_THE_MODEL for name in greedy)
     return not greedy_by_itself and sources.get("seed") != BY_THE_SPEC
 
 

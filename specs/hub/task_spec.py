@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from specs.ids import MAX_TASK_ID_CHARS, is_task_id
+from specs.policy.generation import GenerationSettings, greedy_by
 from specs.text import clean
 
 if TYPE_CHECKING:
@@ -87,6 +88,18 @@ def asks_the_same(task: HFTask) -> bool:
 def gives_one_seed(task: HFTask) -> bool:
     """Whether every scored answer is asked for with one seed, the spec's; null is none, to Inspect as well."""
     return answering_arguments(task).get("seed") is not None
+
+
+def epochs_repeat(task: HFTask, policy: GenerationSettings) -> bool:
+    """Whether one epoch samples what the others do, by what spec and policy say.
+
+    Where they leave it to the model, its own settings tell: `EffectiveGeneration.epochs_repeat` of a run.
+    """
+    spec = answering_arguments(task)
+    temperature, top_k = (
+        getattr(policy, name) if spec.get(name) is None else spec[name] for name in ("temperature", "top_k")
+    )
+    return gives_one_seed(task) or bool(greedy_by(temperature, top_k))
 
 
 def read_id(index: int, item: object) -> tuple[str | None, tuple[str, ...]]:

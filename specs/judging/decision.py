@@ -32,12 +32,12 @@ NOTABLE_ROUNDING = 0.001
 
 
 def population_of(measurement: Measurement) -> Population:
-    """What the dataset and the spec told of a run."""
+    """What the dataset, the spec and the settings told of a run."""
     return Population(
         samples=measurement.population,
         epochs=measurement.circumstances.epochs,
         reducer=measurement.circumstances.epoch_reducer or MEAN,
-        one_seed=measurement.circumstances.generation.sources.get("seed") == "spec",
+        epochs_repeat=measurement.circumstances.generation.epochs_repeat,
         targets_sha256=measurement.targets_sha256,
     )
 

@@ -80,8 +80,8 @@ class Foreseen(Contract):
     """Inspect's name of what makes one score of several epochs."""
 
     # Left out where it is not so: control workers of the version before read it too.
-    one_seed: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
-    """Whether the spec gives every answer the same seed."""
+    epochs_repeat: Annotated[bool, Field(exclude_if=lambda value: not value)] = False
+    """Whether by spec or policy one epoch samples what the others do."""
 
     history: bool
     """Whether earlier runs may predict answers."""
@@ -206,7 +206,7 @@ def _judged(foreseen: Foreseen, samples: int) -> tuple[JudgedClaim, Population]:
         samples=samples,
         epochs=foreseen.epochs,
         reducer=foreseen.reducer,
-        one_seed=foreseen.one_seed,
+        epochs_repeat=foreseen.epochs_repeat,
         targets_sha256=_NOT_READ,
     )
 

@@ -64,7 +64,7 @@ class Stopping(Contract):
 
 
 class Population(Contract):
-    """What only the dataset and the spec tell of a run."""
+    """What only the dataset, the spec and the settings in effect tell of a run."""
 
     samples: Annotated[int, Field(ge=1)]
     """N: samples that the task has."""
@@ -73,8 +73,8 @@ class Population(Contract):
     reducer: str = MEAN
     """Inspect's name of what makes one score of several epochs."""
 
-    one_seed: bool = False
-    """Whether the spec gives every answer the same seed, so that one epoch samples what the others do."""
+    epochs_repeat: bool = False
+    """Whether one epoch samples what the others do (`EffectiveGeneration.epochs_repeat`)."""
 
     targets_sha256: Sha256
 
@@ -116,11 +116,12 @@ def noise_of(claim: JudgedClaim, population: Population) -> float:
     """By how much an honest claim and an honest full run differ by chance, in 99 of 100 at most: as a proportion.
 
     From the spread that was measured; else that of a coin as likely right as the claim says for each answer that is
-    averaged, the most that sampling of answers can do. No claim says how many epochs it is the mean of: one is assumed.
+    averaged, the most that sampling of answers can do; epochs that repeat one another are one. No claim says how many
+    epochs it is the mean of: one is assumed.
     """
     if claim.spread is not None:
         return NORMAL_99 * claim.spread
-    averaged = 1 if population.one_seed else answers_averaged(population.epochs, population.reducer)
+    averaged = 1 if population.epochs_repeat else answers_averaged(population.epochs, population.reducer)
     return chance_between_runs(claim.claimed, population.samples, population.samples * averaged)
 
 

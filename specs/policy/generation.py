@@ -16,6 +16,19 @@ from specs.contract import Contract
 SamplingSource = Literal["spec", "policy", "generation_config", "vllm_default"]
 
 
+NEARLY_GREEDY = 0.05
+"""A temperature at which a token that is a tenth as likely is taken once in 10²⁰."""
+
+
+def greedy_by(temperature: float | None, top_k: int | None) -> frozenset[str]:
+    """The names of those two settings by which the likeliest token is always taken, or next to always.
+
+    None says nothing, as in `GenerationSettings`.
+    """
+    greedy = {"temperature": temperature is not None and temperature <= NEARLY_GREEDY, "top_k": top_k == 1}
+    return frozenset(name for name, is_so in greedy.items() if is_so)
+
+
 class GenerationSettings(Contract):
     """Sampling settings that policy fixes; None leaves the choice to the model's own generation config."""
 
@@ -51,3 +64,11 @@ class EffectiveGeneration(Contract):
 
     sources: dict[str, SamplingSource]
     """Where each setting came from, by its name."""
+
+    @property
+    def epochs_repeat(self) -> bool:
+        """Whether one epoch samples what the others do: the spec gives all one seed, or there is nothing to sample.
+
+        A run asks each epoch the same, in one order of the choices; what is left between them is arithmetic.
+        """
+        return self.sources.get("seed") == "spec" or bool(greedy_by(self.temperature, self.top_k))

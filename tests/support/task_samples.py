@@ -26,7 +26,7 @@ def compared(ref: TaskRef, folder: Path) -> dict[str, Any]:
     (alone,) = task_create_from_hf(f"hf/{ref.dataset_id}@{ref.revision}")
     definition = load_task(folder, ref, {}, allow_self_judge=True).definition
     local = LocalDataset(folder, max_rows=100_000, max_cell_bytes=10_000_000)
-    ours = canonical_task(ref, definition, local, judges={}, seed=5, epochs=None).task.dataset
+    ours = canonical_task(ref, definition, local, judges={}, seed=5, epochs_repeat=False).task.dataset
     theirs, farms = _plain(alone.dataset), sorted(_plain(ours), key=lambda sample: int(sample["id"]))
     pairs = zip(theirs, farms, strict=True)
     return {"samples": len(farms), "differing": next((pair for pair in pairs if pair[0] != pair[1]), None)}

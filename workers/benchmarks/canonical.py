@@ -21,7 +21,7 @@ from inspect_ai.scorer._scorer import ScorerSpec
 from inspect_ai.solver._solver import SolverSpec
 
 from specs.epochs import MEAN
-from specs.hub.task_spec import ANSWERING, JUDGING, gives_one_seed
+from specs.hub.task_spec import ANSWERING, JUDGING
 from specs.judging.sample_order import seeded_order
 from specs.judging.stopping import Population, target_in_words, targets_sha256
 from specs.messages import TaskRef
@@ -90,16 +90,16 @@ def canonical_task(
     *,
     judges: Mapping[str, str],
     seed: int,
-    epochs: int | None,
+    epochs_repeat: bool,
 ) -> CanonicalTask:
-    """The task of a spec on a snapshot; `epochs` replaces the spec's own where policy says so.
+    """The task of a spec on a snapshot; `epochs_repeat` is what the run's sampling settings say of its epochs.
 
     Raises:
         SpecError: the dataset does not have what the spec names, or Inspect refuses the task; says why.
         OSError: this machine cannot read the dataset.
     """
     check_split(local, definition)
-    count = definition.epochs if epochs is None else epochs
+    count = definition.epochs
     name = f"{ref.dataset_id}/{ref.task_id}" if ref.task_id else ref.dataset_id
     try:
         reducer = MEAN
@@ -126,7 +126,7 @@ def canonical_task(
         samples=len(dataset.samples),
         epochs=count,
         reducer=reducer,
-        one_seed=gives_one_seed(definition),
+        epochs_repeat=epochs_repeat,
         targets_sha256=targets,
     )
     order = seeded_order(range(1, population.samples + 1), seed)

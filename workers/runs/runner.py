@@ -159,7 +159,11 @@ def _prepare(request: RunRequest) -> _Prepared:
     task = load_task(local.folder, order.task, order.judges, allow_self_judge=order.allow_self_judge)
     judges = judge_models({name: order.judges[name] for name in task.judges if name is not None})
     definition = sendable(task.definition, request.defaults, request.context_tokens)
-    canonical = canonical_task(order.task, definition, local, judges=judges, seed=order.seed, epochs=order.epochs)
+    if order.epochs is not None:
+        # Policy's go before the spec's.
+        definition = definition.model_copy(update={"epochs": order.epochs})
+    repeat = request.generation.epochs_repeat
+    canonical = canonical_task(order.task, definition, local, judges=judges, seed=order.seed, epochs_repeat=repeat)
     sample_ids = canonical.sample_ids[: order.sample_limit]
     circumstances = _circumstances(
         request, canonical, who_judged(task.judges, order.judges), same_prompts=asks_the_same(definition)

@@ -341,6 +341,12 @@ def test_epochs_are_policys_before_the_specs() -> None:
     assert (of_spec.epochs, of_spec.card_samples, of_policy.epochs, of_policy.tolerance) == (3, 1000, 5, 0.03)
 
 
+def test_greedy_epochs_are_foreseen_to_repeat() -> None:
+    greedy = Policy(verification=VerificationRules(generation=GenerationSettings(temperature=0.0)))
+    found = [foresee(replace(CLAIM, task_id="sixteen-times"), BENCHMARK, policy) for policy in (POLICY, greedy)]
+    assert [each is not None and each.epochs_repeat for each in found] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("claim", "benchmark"),
     [

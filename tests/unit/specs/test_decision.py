@@ -173,10 +173,23 @@ def test_too_many_failures_are_inconclusive_whatever_was_scored() -> None:
     assert verdict.reason == "30 of 1000 samples failed and have no score"
 
 
-def of_epochs(epochs: int, reducer: str, scores: list[float | None], population: int) -> Measurement:
+def of_epochs(
+    epochs: int, reducer: str, scores: list[float | None], population: int, temperature: float = 0.7
+) -> Measurement:
     run = measured(scores, population)
-    ran = run.circumstances.model_copy(update={"epochs": epochs, "epoch_reducer": reducer})
+    generation = run.circumstances.generation.model_copy(update={"temperature": temperature})
+    ran = run.circumstances.model_copy(update={"epochs": epochs, "epoch_reducer": reducer, "generation": generation})
     return run.model_copy(update={"circumstances": ran})
+
+
+@pytest.mark.parametrize(("temperature", "outcome"), [(0.7, Outcome.MISMATCH), (0.0, Outcome.INCONCLUSIVE)])
+def test_greedy_epochs_are_one_answer_and_make_no_mismatch_of_an_honest_claim(
+    temperature: float, outcome: Outcome
+) -> None:
+    # 12 points off: beyond what a run of four answers to each of 198 questions and one of a single one differ by, and
+    # within what two of a single one do.
+    run = of_epochs(4, "pass_at_1", [*right_or_wrong(198, 75)], 198, temperature)
+    assert judged(0.5, None, run).outcome is outcome
 
 
 @pytest.mark.parametrize(

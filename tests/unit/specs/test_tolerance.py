@@ -132,10 +132,10 @@ def test_all_right_is_no_surer_than_so_many_questions_can_show() -> None:
     assert tolerance_for(claim(1.0), 1319) == 0.01
 
 
-def test_epochs_that_the_spec_has_sample_by_one_seed_take_nothing_from_chance() -> None:
-    seeded = population(198, epochs=16).model_copy(update={"one_seed": True})
-    assert noise_of(claim(0.5), seeded) == noise_of(claim(0.5), population(198))
-    assert noise_of(claim(0.5), seeded) > 1.3 * noise_of(claim(0.5), population(198, epochs=16))
+def test_epochs_that_sample_what_the_others_do_take_nothing_from_chance() -> None:
+    repeating = population(198, epochs=16).model_copy(update={"epochs_repeat": True})
+    assert noise_of(claim(0.5), repeating) == noise_of(claim(0.5), population(198))
+    assert noise_of(claim(0.5), repeating) > 1.3 * noise_of(claim(0.5), population(198, epochs=16))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_choices_are_not_shuffled_where_a_target_is_none_of_them(
     ref = TaskRef(dataset_id="bench/say", revision=COMMIT, task_id="say", spec_sha256="a" * 64)
     task = _task("multiple_choice", "choice", shuffle_choices=True)
     with pytest.raises(SpecError, match="choices cannot be shuffled: a target is not one of them"):
-        canonical_task(ref, task, LocalDataset(folder, 100, 100), judges={}, seed=1, epochs=None)
+        canonical_task(ref, task, LocalDataset(folder, 100, 100), judges={}, seed=1, epochs_repeat=False)
 
 
 @pytest.mark.parametrize("choices", [None, []])

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from inspect_ai._eval.task.hf import HFSolver, HFTask
 
-from specs.hub.task_spec import asks_the_same, gives_one_seed
+from specs.hub.task_spec import asks_the_same, epochs_repeat, gives_one_seed
 from specs.policy.generation import GenerationSettings
 from workers.errors import ModelError
 from workers.runs.generation import generation_config, request_arguments, resolve
@@ -57,10 +57,46 @@ def test_what_a_spec_says_of_an_earlier_turn_says_nothing_of_the_answer_that_is_
 
 @pytest.mark.parametrize(("arguments", "given"), [({"seed": 0}, True), ({"seed": None}, False), ({}, False)])
 def test_whether_the_spec_gives_the_seed_is_said_by_one_rule(arguments: dict[str, Any], given: bool) -> None:
-    # Worker and control plane stop and judge by it, the one from the task, the other from the settings in the report.
     settings = resolve(GenerationSettings(), _task(**arguments), {}, 7, 4096)
     assert (settings.sources.get("seed") == "spec") is gives_one_seed(_task(**arguments)) is given
     assert settings.seed == (0 if given else 7)
+    assert settings.epochs_repeat is given
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy", "repeat"),
+    [
+        ({}, {}, False),
+        ({"seed": 0}, {}, True),
+        ({}, {"temperature": 0.0}, True),
+        ({}, {"temperature": 0.05}, True),
+        ({}, {"temperature": 0.06}, False),
+        ({}, {"temperature": 0.6, "top_k": 1}, True),
+        ({}, {"temperature": 0.6, "top_k": -1}, False),
+        ({"temperature": 0.7}, {"temperature": 0.0}, False),
+        ({"temperature": 0}, {"temperature": 0.7}, True),
+        ({"temperature": None}, {"temperature": 0.0}, True),
+        ({"top_k": 20}, {"top_k": 1}, False),
+    ],
+)
+def test_epochs_repeat_by_one_seed_or_where_nothing_is_sampled(
+    spec: dict[str, Any], policy: dict[str, Any], repeat: bool
+) -> None:
+    # What is forecast before a run, and what it is judged by afterwards.
+    settings = GenerationSettings(**policy)
+    assert resolve(settings, _task(**spec), {}, 7, 4096).epochs_repeat is repeat
+    assert epochs_repeat(_task(**spec), settings) is repeat
+
+
+@pytest.mark.parametrize(
+    ("model", "repeat"), [({"temperature": 0}, True), ({"temperature": 0.6, "top_k": 1}, True), ({"top_k": 20}, False)]
+)
+def test_a_model_that_is_greedy_by_itself_repeats_its_epochs_unless_policy_has_it_sample(
+    model: dict[str, object], repeat: bool
+) -> None:
+    sampled = GenerationSettings(temperature=0.7, top_k=20)
+    assert resolve(GenerationSettings(), _task(), model, 7, 4096).epochs_repeat is repeat
+    assert not resolve(sampled, _task(), model, 7, 4096).epochs_repeat
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_rows_that_a_disk_does_not_give_are_not_the_benchmarks_fault(
     monkeypatch.setattr("workers.benchmarks.canonical.check_split", lambda *_: None)
     monkeypatch.setattr("workers.benchmarks.canonical.get_inspect_ai_task", broken)
     with pytest.raises(OSError, match=os.strerror(code)):
-        canonical_task(TASK, HF_TASK, local, judges={}, seed=1, epochs=None)
+        canonical_task(TASK, HF_TASK, local, judges={}, seed=1, epochs_repeat=False)
 
 
 @pytest.mark.parametrize(("code", "whose"), [(errno.ESTALE, "ours"), (errno.EINVAL, "its author's")])
