@@ -112,7 +112,9 @@ class CompletedRun:
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
         if finding.decision == "verified":
             return Verdict(outcome=Outcome.VERIFIED, reason=f"{measured}, within {tolerance}", comparison=found)
-        excuse = _left_out(found) or _cut_off_by_the_farm(found, measurement, self.held_context)
+        # What is no mismatch anyway is excused by nothing that would leave it in doubt.
+        excused = found if shown.decision == "mismatch" else found.model_copy(update={"doubtful_beyond": None})
+        excuse = _left_out(excused) or _cut_off_by_the_farm(excused, measurement, self.held_context)
         if finding.decision == "mismatch" and excuse is not None:
             reason = f"{measured}, outside {tolerance}; {excuse}"
             return Verdict(outcome=Outcome.INCONCLUSIVE, reason=reason, comparison=found)
@@ -244,7 +246,7 @@ def _failed(found: Comparison) -> str:
 def _cut_off_by_the_farm(found: Comparison, measurement: Measurement, held_context: int | None) -> str | None:
     """Why a score that is too low may be the farm's doing and not the model's; None where it is not."""
     cut, limit = _cut_by(measurement, held_context)
-    if limit is None or found.reproduced is None or found.reproduced > found.claimed:
+    if limit is None or not cut or found.reproduced is None or found.reproduced > found.claimed:
         return None
     where = _within(found, found.reproduced, found.reproduced + _share_of_score(cut, measurement))
     if where is None:

@@ -106,6 +106,12 @@ def test_a_benchmark_too_small_for_its_tolerance_does_not_call_chance_a_mismatch
     )
     assert judged(0.48, 0.02, measured(aime, 30)).outcome is Outcome.VERIFIED
     assert judged(0.6, None, measured(aime, 30)).outcome is Outcome.VERIFIED
+    # Neither a higher limit nor the samples that failed are said to decide what they would leave in doubt.
+    for cut in (0, 2):
+        assert judged(0.6, 0.02, cut_off(measured(aime, 30), cut)).reason == near.reason
+    for right, words in ((80, "two honest runs of 198 samples differ"), (93, "with theirs it could be inside")):
+        verdict = judged(0.5, 0.02, measured([*right_or_wrong(195, right), *[None] * 3], 198))
+        assert (verdict.outcome, words in verdict.reason) == (Outcome.INCONCLUSIVE, True), verdict.reason
 
 
 def test_a_run_that_stopped_early_tells_chance_from_a_mismatch_too() -> None:
