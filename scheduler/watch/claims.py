@@ -182,7 +182,7 @@ def _said_of_left_out(entries: Sequence[ResultEntry]) -> ResultEntry:
 
 
 def _facts_key(said: Claim | SubmittedResult) -> str:
-    return json.dumps([said.dataset_id, said.task_id, said.notes, said.value])
+    return json.dumps([said.dataset_id, said.task_id, said.notes, said.value, said.dataset_revision])
 
 
 def _slot(place: Place, path: str, blob_id: str, entry: ResultEntry) -> str:

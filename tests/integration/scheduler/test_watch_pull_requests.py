@@ -51,6 +51,24 @@ def test_a_pull_request_does_not_claim_what_main_claims_already(farm: ControlPla
     assert [(claim.ref, claim.value) for claim in farm.claims()] == [("main", 79.5), ("refs/pr/1", 60.0)]
 
 
+def test_a_pull_request_that_only_pins_the_benchmark_is_a_claim_on_that_commit(
+    farm: ControlPlane, model: RepoName
+) -> None:
+    hub, commit = farm.served.local, "a" * 40
+    pinned = entry(BENCHMARK, 79.5).replace("  value", f"    revision: {commit}\n  value")
+    submit(hub, model, pinned, author="somebody", create_pr=True)
+    farm.scan()
+    said = [(claim.ref, claim.value, claim.dataset_revision) for claim in farm.claims()]
+    assert said == [("main", 79.5, None), ("refs/pr/1", 79.5, commit)]
+    # Where main has pinned it since, the entry that another still carries from before is no claim of its own.
+    hub.commit(model, {"README.md": b"Better"}, CommitText("Improve", "somebody"), create_pr=True)
+    submit(hub, model, pinned)
+    farm.scan()
+    found = [(claim.ref, claim.dataset_revision) for claim in farm.claims() if claim.live]
+    assert ("refs/pr/2", None) not in found
+    assert ("main", commit) in found
+
+
 @pytest.mark.parametrize("page", [1, 1000])
 def test_a_pull_request_that_is_behind_main_does_not_claim_what_stood_there(
     farm: ControlPlane, model: RepoName, page: int, monkeypatch: pytest.MonkeyPatch
