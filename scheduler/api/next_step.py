@@ -34,6 +34,9 @@ BY_OUTCOME = {
     ),
 }
 
+STALE = "Its verdict is stale, for the reason that is given: have the claim verified again."
+"""The next step for a verified claim of which that is so, wherever its proof is: nobody is to use it further."""
+
 
 def superseded_step(claim_id: str) -> str:
     """The next step for a claim whose entry was verified again."""
@@ -55,6 +58,11 @@ def blocked_step(looks_again_at: datetime | None, *, awaits_approval: bool) -> s
     )
 
 
+def revoked_step(reason: str, publication: PublicationView | None) -> str:
+    """The next step for a decided claim whose badge was revoked, for that reason."""
+    return f"Its badge is revoked and does not count: {reason.rstrip('.')}. {_without_the_badge(publication)}"
+
+
 def next_step(
     state: str,
     reproduction: ReproductionSummary | None,
@@ -62,19 +70,15 @@ def next_step(
     publication: PublicationView | None,
     *,
     publishes: bool,
-    revoked: str | None = None,
 ) -> str:
-    """The next step for a claim in `state`, which is not `blocked`.
+    """The next step for a claim in `state`, which is not `blocked`, and whose verdict, if any, counts.
 
-    `publishes` is whether policy has anything written on the Hub, and `revoked` why its badge does not count; None
-    where it does, or there is none.
+    `publishes` is whether policy has anything written on the Hub.
     """
     if state == "planned":
         return _of_a_run(reproduction)
     if state != "decided" or verdict is None:
         return BY_STATE.get(state, "")
-    if revoked is not None:
-        return f"Its badge is revoked and does not count: {revoked.rstrip('.')}. {_without_the_badge(publication)}"
     if verdict.outcome is not Outcome.VERIFIED or publication is None:
         return BY_OUTCOME[verdict.outcome]
     return _of_a_publication(publication, publishes=publishes)

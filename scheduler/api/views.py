@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scheduler.api.dependencies import Source
-from scheduler.api.next_step import blocked_step, next_step, superseded_step
+from scheduler.api.next_step import STALE, blocked_step, next_step, revoked_step, superseded_step
 from scheduler.database.tables import Attempt, Badge, Claim, Publication, Reproduction, VerdictRow, now
 from scheduler.dispatch.setting_aside import WAITS_FOR
 from scheduler.public_urls import evidence_url
@@ -16,7 +16,7 @@ from specs.api_v1.badges import BadgeSummary
 from specs.api_v1.claims import ClaimView, PublicationView, VerdictSummary
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionSummary
 from specs.judging.score_so_far import interval_so_far
-from specs.judging.verdict import Verdict
+from specs.judging.verdict import Outcome, Verdict
 from specs.measurement import Circumstances, Measurement
 from specs.repeat_command import Repeated, folded_command, not_repeatable
 
@@ -77,18 +77,7 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "reason": claim.reason,
             "since": claim.since,
             "created_at": claim.created_at,
-            "next_step": superseded_step(claim.superseded_by)
-            if claim.superseded_by
-            else blocked_step(claim.recheck_at, awaits_approval=claim.awaits_approval)
-            if claim.state == ClaimState.BLOCKED
-            else next_step(
-                claim.state,
-                run,
-                verdict,
-                publication,
-                publishes=source.policy.publish.mode != "off",
-                revoked=(row.badge.revoked_reason or "") if row.badge and row.badge.revoked_at else None,
-            ),
+            "next_step": _next_step(source, row, run, verdict, publication),
             "gpu_seconds": claim.gpu_seconds,
             "reproduction": run,
             "verdict": verdict,
@@ -100,6 +89,26 @@ def claim_view(source: Source, row: ClaimRow) -> ClaimView:
             "superseded_by": claim.superseded_by,
         }
     )
+
+
+def _next_step(
+    source: Source,
+    row: ClaimRow,
+    run: ReproductionSummary | None,
+    verdict: VerdictSummary | None,
+    publication: PublicationView | None,
+) -> str:
+    claim, badge = row.claim, row.badge
+    if claim.superseded_by:
+        return superseded_step(claim.superseded_by)
+    if claim.state == ClaimState.BLOCKED:
+        return blocked_step(claim.recheck_at, awaits_approval=claim.awaits_approval)
+    if claim.state == ClaimState.DECIDED and verdict is not None:
+        if badge is not None and badge.revoked_at is not None:
+            return revoked_step(badge.revoked_reason or "", publication)
+        if verdict.outcome is Outcome.VERIFIED and claim.stale_reason is not None:
+            return STALE
+    return next_step(claim.state, run, verdict, publication, publishes=source.policy.publish.mode != "off")
 
 
 def run_summary(source: Source, run: Run) -> ReproductionSummary:

@@ -151,7 +151,7 @@ def actions(
     elif claim.state == "decided":
         says = "A fresh run of the same entry, at the current commits. This verdict stays in the record."
         offer("reverify", "Verify again", says)
-    counts = claim.badge is None or not claim.badge.revoked
+    counts = not claim.stale and (claim.badge is None or not claim.badge.revoked)
     if claim.state == "decided" and publishes and outcome is Outcome.VERIFIED and counts and claim.publication is None:
         offer("publish", "Publish", "Writes the verdict and its proof on the Hub, beside the claim.")
     if visitor.may_operate and awaits_approval and claim.state == "blocked":

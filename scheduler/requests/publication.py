@@ -17,7 +17,8 @@ def request_publication(database: Database, rules: PublishRules, claim_id: str, 
     One that could not be written is tried again at once, and one that policy left out at its time is queued.
 
     Raises:
-        InterventionError: policy publishes nothing, there is no badge that counts, or it stands on the Hub already.
+        InterventionError: policy publishes nothing, there is no badge that counts, it is of a stale verdict and was not
+            to be written so far, or it stands on the Hub already.
     """
     if rules.mode == "off":
         raise InterventionError("this farm's policy publishes nothing on the Hub (publish.mode is off)")
@@ -34,6 +35,11 @@ def request_publication(database: Database, rules: PublishRules, claim_id: str, 
         if row is not None and row.state != "pending":
             where = f" at {row.url}" if row.url else ""
             raise InterventionError(f"the publication of claim {claim_id} is {row.state}{where}: {row.reason}")
+        if row is None and claim.stale_reason is not None:
+            # The publisher would find the model's files changed, and that is final, even if they come back.
+            raise InterventionError(
+                f"the verdict of claim {claim_id} is stale ({claim.stale_reason}): have it verified again first"
+            )
         if row is None:
             session.add(Publication(claim_id=claim_id))
         else:

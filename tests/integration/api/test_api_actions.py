@@ -174,6 +174,18 @@ def test_a_maintainer_has_a_badge_published_that_was_left_out_or_failed(api: Run
     act(api, f"/v1/claims/{api.rows.decided(Outcome.MISMATCH)}/publish", tim, 409)
 
 
+def test_what_is_stale_is_not_newly_published_as_that_would_end_in_being_withdrawn(
+    api: RunningApi, tim: Headers
+) -> None:
+    claim_id = api.rows.verified(stale_reason="the model's files changed since")
+    refused = act(api, f"/v1/claims/{claim_id}/publish", tim, 409)["detail"]
+    assert "stale (the model's files changed since): have it verified again" in refused
+    with api.rows.database.transaction() as session:
+        assert session.get(Publication, claim_id) is None
+        session.get_one(Claim, claim_id).stale_reason = None
+    act(api, f"/v1/claims/{claim_id}/publish", tim)
+
+
 @pytest.mark.parametrize(("pull_request", "how"), [(None, "a pull request"), (7, "a comment")])
 def test_how_a_badge_is_written_is_said_as_it_will_be(api: RunningApi, pull_request: int | None, how: str) -> None:
     ref = "main" if pull_request is None else f"refs/pr/{pull_request}"

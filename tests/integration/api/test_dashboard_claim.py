@@ -121,6 +121,16 @@ def test_only_a_farm_that_publishes_offers_to(api: RunningApi) -> None:
     assert offered(api, claim_id, publishes=True) == ["Verify again", "Publish"]
 
 
+def test_a_stale_verdict_is_verified_again_and_not_published(api: RunningApi) -> None:
+    claim_id = api.rows.verified(stale_reason="the model's files changed since")
+    assert offered(api, claim_id, publishes=True) == ["Verify again"]
+    assert "<strong>Next:</strong> Its verdict is stale" in page(api, claim_id)
+    api.rows.publication(claim_id, state="published", number=4)
+    assert "can merge it" not in page(api, claim_id)
+    revoking.revoke(api.rows.database, claim_id, "its log was made up", "operator:test")
+    assert "<strong>Next:</strong> Its badge is revoked" in page(api, claim_id), "that is the weightier"
+
+
 @ON_BOTH
 def test_a_revoked_badge_is_neither_offered_nor_shown_as_good(api: RunningApi) -> None:
     claim_id = api.rows.verified()

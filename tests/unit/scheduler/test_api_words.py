@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from scheduler.api import pages
-from scheduler.api.next_step import BY_OUTCOME, blocked_step, next_step
+from scheduler.api.next_step import BY_OUTCOME, blocked_step, next_step, revoked_step
 from scheduler.api.problems import BadCursor
 from scheduler.state_machine import ClaimState, ReproductionState
 from specs.api_v1.claims import ClaimStateName, PublicationView, VerdictSummary
@@ -81,9 +81,7 @@ def test_nobody_is_told_to_use_a_revoked_badge(state: str | None, number: int | 
     publication = state and PublicationView.model_validate(
         {"state": state, "number": number, "url": None, "reason": ""}
     )
-    said = next_step(
-        "decided", None, verdict(Outcome.VERIFIED), publication or None, publishes=True, revoked="its log was made up."
-    )
+    said = revoked_step("its log was made up.", publication or None)
     assert said.startswith("Its badge is revoked and does not count: its log was made up. ")
     assert expected in said
     assert "can merge" not in said
