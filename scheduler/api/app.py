@@ -89,7 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.source = source
     app.state.metrics = collector.registry(source.database, source.policy)
     problems.install(app)
-    # Asked in the reverse order of this: the last one first.
+    # Asked in the reverse order of this: the last one first, and `problems` after all of them.
     app.add_middleware(ResponseCache, follower=source.follower, memory_bytes=settings.api_memory_mib * 2**20)
     app.add_middleware(SafeHeaders)
     app.routes.extend(_routes())

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scheduler.badges.revoking import NoSuchBadge, SeveralBadges
 from scheduler.webhooks.addresses import Unsendable
@@ -36,6 +37,8 @@ DESCRIBED: dict[int | str, dict[str, object]] = {
 
 OF_ITS_CALLER = "of_its_caller"
 """Of a request's state: that its refusal depends on who asks, and is told to nobody else."""
+
+OUR_FAULT = "a fault of the farm's own; its log has the particulars"
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +154,34 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     for each in DATABASE_ERRORS:
         app.add_exception_handler(each, _database)
+    # The framework answers so outside of all middleware. That is for what fails there: no page of another origin can
+    # read such an answer, nor has it what the gate adds.
     app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(AnswersFaults)
+
+
+class AnswersFaults:
+    """Answers for what failed in a way that nobody foresaw, within all middleware that is added later."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; what fails when the answer has begun is raised, as nothing else can be said then."""
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            if scope["type"] != "http" or begun:
+                raise
+            answer = await _unexpected(Request(scope), error)
+            await answer(scope, receive, send)
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -195,4 +225,4 @@ async def _database(_request: Request, error: Exception) -> JSONResponse:
 
 async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     log.error("a request failed", exc_info=error)
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the farm's own; its log has the particulars")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, OUR_FAULT)

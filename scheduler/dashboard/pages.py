@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 
 from scheduler.access import sign_in
-from scheduler.api.problems import DATABASE_ERRORS, KINDS
+from scheduler.api.problems import DATABASE_ERRORS, KINDS, OUR_FAULT
 from scheduler.dashboard import words
 from scheduler.dashboard.visitor import visitor_of
 from specs.errors import ReprofarmError
@@ -67,6 +67,7 @@ EXPLAINED = {
     404: "Nothing is here. The address may be mistyped, or its claim may belong to another farm.",
     409: "Several ids begin like this; give more characters.",
     422: "One of the filters in the address has a value that this page does not take.",
+    500: "This is no fault of yours. If it stays, tell the farm's operator.",
     503: "The farm's database does not answer, or is not migrated. Try again in a moment.",
 }
 
@@ -132,29 +133,34 @@ class PageRoute(APIRoute):
         async def handle_page(request: Request) -> Response:
             # From before anything is read: a page follows the events behind what it shows, and misses none.
             request.state.events_after = request.app.state.source.live.last
-            if _asks_for_json(request):
-                return await handle(request)
             try:
                 return await handle(request)
-            except ReprofarmError as error:
-                if type(error) not in KINDS:
+            except Exception as error:
+                if _asks_for_json(request):
                     raise
-                return self._error_page(request, KINDS[type(error)][0], str(error))
-            except RequestValidationError as error:
-                found = error.errors()
-                explained = NO_SUCH_ADDRESS if any(each["loc"][0] == "path" for each in found) else None
-                wrong = "; ".join(map(fault, found))
-                return self._error_page(request, HTTPStatus.UNPROCESSABLE_ENTITY, wrong, explained)
-            except HTTPException as error:
-                return self._error_page(request, HTTPStatus(error.status_code), str(error.detail))
-            except DATABASE_ERRORS as error:
-                log.error("the database cannot answer: %s", error)
-                return self._error_page(request, HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer")
+                return self._error_page(request, *_told(error))
 
         return handle_page
 
     def _error_page(self, request: Request, status: HTTPStatus, detail: str, explained: str | None = None) -> Response:
         return error_page(request, status, detail, explained or self.explained.get(status, ""))
+
+
+def _told(error: Exception) -> tuple[HTTPStatus, str, str | None]:
+    """What a page says of an error: its status, what is wrong, and what that means if not what it mostly does."""
+    if isinstance(error, ReprofarmError) and type(error) in KINDS:
+        return KINDS[type(error)][0], str(error), None
+    if isinstance(error, RequestValidationError):
+        found = error.errors()
+        explained = NO_SUCH_ADDRESS if any(each["loc"][0] == "path" for each in found) else None
+        return HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(map(fault, found)), explained
+    if isinstance(error, HTTPException):
+        return HTTPStatus(error.status_code), str(error.detail), None
+    if isinstance(error, DATABASE_ERRORS):
+        log.error("the database cannot answer: %s", error)
+        return HTTPStatus.SERVICE_UNAVAILABLE, "the database does not answer", None
+    log.error("a page failed", exc_info=error)
+    return HTTPStatus.INTERNAL_SERVER_ERROR, OUR_FAULT, None
 
 
 def error_page(request: Request, status: HTTPStatus, detail: str, explained: str) -> HTMLResponse:

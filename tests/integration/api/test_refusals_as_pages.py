@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import QueuePool, text
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from scheduler.api.routes import overview
 from scheduler.database.tables import SignedIn
 from tests.support.api import RunningApi, running_api
 from tests.support.browser_sign_in import Browser, Site, running_site
@@ -104,6 +105,22 @@ def test_that_others_keep_all_connections_is_no_fault_of_the_farms(
     answer = httpx2.get(shared_api.url + "/v1/claims")
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["type"].endswith(":database-away")
+
+
+def test_a_fault_of_ours_is_a_page_and_to_programs_a_problem_with_the_headers_of_every_answer(
+    shared_api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_given: object) -> NoReturn:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(overview, "pool_loads", broken)
+    assert "no fault of yours" in shown(httpx2.get(shared_api.url + "/", headers=HTML), 500)
+    answer = httpx2.get(shared_api.url + "/v1/overview", headers={"origin": "https://elsewhere.test"})
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert "secret" not in answer.text
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert int(answer.headers["ratelimit-remaining"]) > 0
 
 
 @pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/auth/logout", 405)])
