@@ -54,6 +54,14 @@ def test_the_longest_wait_is_of_what_could_be_run_since_it_waits_as_the_metric_h
     assert (small["queued"], small["oldest_wait_seconds"]) == (1, None)
 
 
+def test_the_page_counts_all_that_waits_and_says_since_when_or_for_what_it_does(api: RunningApi) -> None:
+    api.rows.reproduction(set_aside=True)
+    assert "<dt>Waiting</dt><dd>1</dd><dd>for another try or the operator</dd>" in api.get("/").text
+    at = now() - timedelta(hours=2)
+    api.rows.reproduction(state=ReproductionState.DISPATCHED, waits_since=at)
+    assert "<dt>Waiting</dt><dd>2</dd><dd>the oldest for 2 h</dd>" in api.get("/").text
+
+
 def test_verdicts_are_counted_by_outcome_and_day(api: RunningApi) -> None:
     decided = [api.rows.decided(Outcome.VERIFIED) for _ in range(3)] + [api.rows.decided(Outcome.MISMATCH)]
     for claim_id, days in zip(decided, (0, 3, 40, 0), strict=True):
