@@ -70,7 +70,7 @@ def list_in_need_first(session: Session, cursor: str | None, limit: int) -> Page
 
 @router.get("/pools")
 def list_pools(source: TheSource, session: Reading) -> Page[PoolView]:
-    """Every pool of the policy, and every other one that still has reproductions or workers."""
+    """Every pool of the policy, and every other one in which something still waits or runs."""
     rules = {pool.name: pool for pool in source.policy.pools}
     keep_for(session, answer_memory.LOOKED_AT_AGAIN_SECONDS)
     loads = {load.pool: load for load in pool_loads(session, now())}
