@@ -55,13 +55,16 @@ class Source:
         live = Live(settings.api_event_clients)
         return cls(settings, policy, database, live, Follower(database, settings.api_look_seconds, live))
 
-    def count(self, session: Session, key: tuple[str, ...], count: Callable[[], Value]) -> Count[Value]:
+    def count(
+        self, session: Session, key: tuple[str, ...], count: Callable[[], Value], *, changes_by_itself: bool = False
+    ) -> Count[Value]:
         """What `count` finds with `session`, or found lately (scheduler/api/live/count_cache.py).
 
-        An answer with a count that may be older than the database is remembered until that is counted again.
+        What `changes_by_itself`, as time goes on, is counted again where nothing was written, too. An answer with a
+        count that may be older than the database is remembered until that is counted again.
         """
         # The mark from before the session's first look: SQLite shows it nothing that came after that.
-        found = self.counts.get(key, session.info[MARK], count)
+        found = self.counts.get(key, None if changes_by_itself else session.info[MARK], count)
         if not found.current:
             _keep_until(session, found.due)
         return found

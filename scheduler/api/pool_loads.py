@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -30,11 +31,22 @@ def pool_loads(session: Session, at: datetime) -> tuple[PoolLoad, ...]:
             dispatched=_number(states, ReproductionState.DISPATCHED),
             running=_number(states, ReproductionState.RUNNING),
             oldest_waiting_since=oldest,
-            oldest_wait_seconds=max((at - oldest).total_seconds(), 0.0) if oldest is not None else None,
+            oldest_wait_seconds=_seconds(oldest, at),
         )
         for pool, states in sorted(found.items())
         for oldest in [min((since for _, since in states.values() if since is not None), default=None)]
     )
+
+
+def as_of(loads: Iterable[PoolLoad], at: datetime) -> tuple[PoolLoad, ...]:
+    """Loads that were counted before, whose waits have gone on since."""
+    return tuple(
+        load.model_copy(update={"oldest_wait_seconds": _seconds(load.oldest_waiting_since, at)}) for load in loads
+    )
+
+
+def _seconds(since: datetime | None, at: datetime) -> float | None:
+    return max((at - since).total_seconds(), 0.0) if since is not None else None
 
 
 def _number(states: dict[str, tuple[int, datetime | None]], state: ReproductionState) -> int:

@@ -115,9 +115,10 @@ class Overview(View):
     """The farm at a glance."""
 
     counted_at: datetime | None
-    """When `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, if something may have
-    changed since; null if they are current. At most a twentieth of the time goes into counting: with millions of
-    claims, the numbers are some seconds old."""
+    """When `pools`, `claims`, `verdicts`, `days` and the two numbers in `needs_a_person` were counted, those that were
+    first, if something may have changed since; null if they are current. At most a twentieth of the time goes into
+    either count: with millions of claims, or a hundred thousand runs that wait, the numbers are some seconds old. How
+    long a run has waited is of now."""
 
     pools: tuple[PoolLoad, ...]
     """Pools that have work, by name."""

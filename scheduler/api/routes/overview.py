@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.api.dependencies import Reading, TheSource, keep_for
 from scheduler.api.live import answer_memory
-from scheduler.api.pool_loads import pool_loads
+from scheduler.api.pool_loads import as_of, pool_loads
 from scheduler.database.tables import Claim, Publication, VerdictRow, Worker, now
 from scheduler.state_machine import ClaimState
 from specs.api_v1.overview import (
@@ -55,14 +55,15 @@ def show_overview(source: TheSource, session: Reading) -> Overview:
     """Queues and pools, how claims stand and came out, what was verified today, and what needs a person."""
     at = now()
     counted = source.count(session, ("overview",), lambda: _count(session, at, sqlite=source.database.is_sqlite))
+    # Not with the rest: waits begin and go on where nothing is written, and many that wait take long to go through.
+    loads = source.count(session, ("overview", "pools"), lambda: pool_loads(session, at), changes_by_itself=True)
     keep_for(session, answer_memory.LOOKED_AT_AGAIN_SECONDS)
     counts = counted.value
     days = [at.date() - timedelta(days=back) for back in reversed(range(DAYS))]
     by_day = [DayOfVerdicts(day=day, verdicts=_on(counts, [day])) for day in days]
     return Overview(
-        counted_at=None if counted.current else counted.at,
-        # Not counted with the rest: waits begin and go on where nothing changes.
-        pools=pool_loads(session, at),
+        counted_at=min((each.at for each in (counted, loads) if not each.current), default=None),
+        pools=as_of(loads.value, at),
         claims={state.value: counts.claims.get(state, 0) for state in ClaimState},
         verdicts={outcome: counts.verdicts.get(outcome, 0) for outcome in Outcome},
         verdicts_today=_on(counts, days[-1:]),

@@ -197,6 +197,8 @@ def test_waits_begin_and_go_on_although_nothing_is_written(
     api: RunningApi, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(answer_memory, "LOOKED_AT_AGAIN_SECONDS", 0.2)
+    # However dear it is to find them.
+    monkeypatch.setattr(count_cache, "CHEAP_SECONDS", -1.0)
     api.rows.planned(run={"not_before": now() + timedelta(seconds=3)})
 
     def wait() -> float:
@@ -210,6 +212,21 @@ def test_waits_begin_and_go_on_although_nothing_is_written(
     until(lambda: wait() > 0.0)
     first = wait()
     until(lambda: wait() > first)
+
+
+def test_the_overview_goes_through_what_waits_no_oftener_than_that_is_worth(
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_memory, "LOOKED_AT_AGAIN_SECONDS", 0.2)
+    waiting(api, monkeypatch, share=1e-9)
+    first = api.json("/v1/overview")["pools"][0]["oldest_wait_seconds"]
+    api.rows.planned("other/model")
+    with counting(api) as said:
+        until(lambda: api.json("/v1/overview")["pools"][0]["oldest_wait_seconds"] > first)
+        found = api.json("/v1/overview")
+        api.get("/")
+    assert (found["pools"][0]["queued"], found["counted_at"] is None) == (1, False)
+    assert not any("GROUP BY reproduction.pool" in each for each in said)
 
 
 @pytest.mark.parametrize("path", ["/v1/claims/{}", "/v1/claims", "/v1/reproductions"])
