@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 
 from inspect_ai.log import EvalLog, EvalSample
@@ -17,6 +16,7 @@ from inspect_ai.log import EvalLog, EvalSample
 from specs.errors import EvidenceError
 from specs.judging.scale import as_proportion
 from specs.judging.stopping import target_in_words, targets_sha256
+from specs.judging.tolerance import rounding_of
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
 from specs.logs.run_log import MIB, LogLimits, RunLog
 from specs.logs.run_scores import mean_of, run_scores, scorer_names
@@ -35,9 +35,6 @@ LIMITS = LogLimits(directory=16 * MIB, file=8 * MIB, unpacked=4096 * MIB)
 """Tighter than for a worker's log: planning waits for this one, and JSON of empty lists takes 27 times its bytes."""
 
 MAX_REASON_CHARS = 2000
-
-WHOLE_PERCENT = 0.005
-"""Scores are not rounded more coarsely than to a whole percent, so 0.4 is 0.400 with its zeros left out."""
 
 # What summing in another order, and binary fractions, can change.
 _ROUNDING = 1e-9
@@ -178,7 +175,7 @@ def _check_mean(scores: tuple[float, ...], value: float, scale: Scale) -> None:
     mean, claimed = mean_of(scores), as_proportion(value, scale)
     if mean is None or claimed is None:
         raise _Unusable(f"the claimed {value} is no score: the benchmark is scored as a {scale}")
-    if abs(mean - claimed) > rounding_of(value, scale) + _ROUNDING:
+    if abs(mean - claimed) > rounding_of(claimed) + _ROUNDING:
         raise _Unusable(
             f"its {len(scores)} samples score {mean:.4%} on average, and the claim says {value} ({scale}): "
             "link the log of the claimed run, or claim what it says"
@@ -188,14 +185,6 @@ def _check_mean(scores: tuple[float, ...], value: float, scale: Scale) -> None:
 def too_large(size: int) -> str:
     """Why a log of so many bytes is not read."""
     return f"it has {size} bytes; this farm reads {MAX_FILE_BYTES // MIB} MiB of a linked log at most"
-
-
-def rounding_of(value: float, scale: Scale) -> float:
-    """By how much a score may differ from its written value, as a proportion: half a unit of the last digit."""
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    digits = max(0, -exponent) if isinstance(exponent, int) else 0
-    unit: float = 10.0 ** -(digits + 2 if scale == "percent" else digits)
-    return min(unit / 2, WHOLE_PERCENT)
 
 
 def _is_greedy(header: EvalLog) -> bool:

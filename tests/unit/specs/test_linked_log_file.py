@@ -13,7 +13,7 @@ import pytest
 
 from specs.judging.stopping import target_in_words, targets_sha256
 from specs.logs.linked_log import LinkedLog, LinkedLogReading
-from specs.logs.linked_log_file import read_linked_log, rounding_of
+from specs.logs.linked_log_file import read_linked_log
 from specs.logs.run_log import LogLimits
 from specs.policy.verification import Scale
 from tests.support.inspect_logs import inspect_log, rewritten, with_header, with_samples
@@ -243,23 +243,6 @@ def test_the_logs_mean_must_be_the_claim_as_exactly_as_that_was_written(
     else:
         said = refused(log, value, scale)
         assert f"the claim says {value} ({scale})" in said or f"the claimed {value} is no score" in said
-
-
-@pytest.mark.parametrize(
-    ("value", "scale", "half_a_unit"),
-    [
-        (41.2, "percent", 0.0005),
-        (41.25, "percent", 0.00005),
-        (41.0, "percent", 0.005),
-        (40.0, "percent", 0.005),
-        (0.412, "fraction", 0.0005),
-        (0.4, "fraction", 0.005),
-        (1.0, "fraction", 0.005),
-        (1e-05, "fraction", 0.000005),
-    ],
-)
-def test_a_written_value_stands_for_all_that_round_to_it(value: float, scale: Scale, half_a_unit: float) -> None:
-    assert rounding_of(value, scale) == pytest.approx(half_a_unit)
 
 
 def test_reading_ends_when_nobody_waits_any_longer(log: Path) -> None:

@@ -90,6 +90,7 @@ def test_a_narrow_tolerance_of_policy_makes_no_more_mismatches_of_honest_claims(
         (70 / 100, 0.005),
         (0.7, 0.005),
         (0.715, 0.0005),
+        (1e-05, 0.000005),
         (1.0, 0.005),
         (0.0, 0.005),
         (0.2828282828, 0.00000000005),
