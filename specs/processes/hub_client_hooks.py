@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 import httpx2
 
@@ -28,7 +27,6 @@ SLEPT_SECONDS = 60.0
 _BUSY = (httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE)
 # huggingface_hub's own reading of the header (`parse_ratelimit_headers`), as far as it is slept by.
 _RATE_LIMIT = re.compile(r"r\s*=\s*0+\s*;\s*t\s*=\s*([0-9]+)")
-_PORTS = {"https": 443, "http": 80}
 
 
 def refuses_token(answer: httpx2.Response) -> bool:
@@ -84,22 +82,21 @@ def staying_on_tls(endpoint: str) -> Callable[[httpx2.Request], None]:
     The hook raises:
         HubAway: a redirect, or the next part of a list, leads there.
     """
-    over_tls = _origin(endpoint)[0] == "https"
+    over_tls = httpx2.URL(endpoint).scheme == "https"
 
     def stay(request: httpx2.Request) -> None:
-        scheme, host, _ = _origin(str(request.url))
-        if over_tls and scheme != "https":
-            raise HubAway(f"the Hub leads to {clean(str(host), 200)} without TLS")
+        if over_tls and request.url.scheme != "https":
+            raise HubAway(f"the Hub leads to {clean(request.url.host, 200)} without TLS")
 
     return stay
 
 
 def keeping_token(endpoint: str) -> Callable[[httpx2.Request], None]:
     """A request hook that takes the token off what goes elsewhere than to the Hub at `endpoint`."""
-    home = _origin(endpoint)
+    home = _origin(httpx2.URL(endpoint))
 
     def keep(request: httpx2.Request) -> None:
-        if _origin(str(request.url)) != home:
+        if _origin(request.url) != home:
             request.headers.pop("authorization", None)
 
     return keep
@@ -114,6 +111,6 @@ def _nothing() -> None:
     pass
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    # Its own `origin` is for whole addresses: an endpoint that is none is for the first question to find.
+    return url.scheme, url.host, url.port
