@@ -14,7 +14,6 @@ from pathlib import Path
 from huggingface_hub.hf_api import RepoFile
 
 _AT_ONCE = 4
-_PART_BYTES = 2**20
 _SHA1_CHARS = 40
 
 
@@ -53,6 +52,4 @@ def _is_right(snapshot: Path, file: RepoFile) -> bool:
 
 def _digest(file: Path, digest: hashlib._Hash) -> str:
     with file.open("rb") as content:
-        while part := content.read(_PART_BYTES):
-            digest.update(part)
-    return digest.hexdigest()
+        return hashlib.file_digest(content, lambda: digest).hexdigest()
