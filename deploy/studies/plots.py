@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import PercentFormatter
 
 from deploy.cli.terminal import console
-from specs.judging.power import expected_samples
+from specs.judging.power import simulated
 from specs.judging.sequential import SequentialDecider
 from specs.judging.stopping_rule import ClaimedScore, StoppingRule
 
@@ -94,7 +94,7 @@ def _cost() -> Any:
     figure, panel = plt.subplots(figsize=(6, 3.4))
     truth = RIGHT / POPULATION
     offs = np.concatenate([np.arange(0, 0.05, 0.0025), np.arange(0.05, 0.305, 0.01)])
-    shares = [expected_samples(_rule(truth + off), truth).mean_samples / POPULATION for off in offs]
+    shares = [simulated(_rule(truth + off), (truth,))[0].mean_samples / POPULATION for off in offs]
     panel.axvspan(0, TOLERANCE, color="#0969da", alpha=0.15, lw=0, label="within the tolerance")
     panel.plot(offs, shares, color="#24292f")
     panel.set_xlabel("points by which the claim exceeds the full run's score")

@@ -61,11 +61,6 @@ class SimulatedRuns:
         )
 
 
-def expected_samples(rule: StoppingRule, true_score: float) -> Expected:
-    """Mean number of samples until all the rule's claims have their answers: see `simulated`."""
-    return simulated(rule, (true_score,))[0]
-
-
 def simulated(
     rule: StoppingRule,
     true_scores: Sequence[float],
