@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from deploy.simulate.sizes import SimulatedTask
-from specs.judging.power import simulated_runs
-from specs.judging.sequential import full_run_decision
+from specs.judging.power import decisions, simulated_runs
 from specs.judging.stopping import JudgedClaim, Population, Stopping, stopping_rule, targets_sha256
 from specs.judging.stopping_rule import StoppingRule
 from specs.judging.verdict import Outcome
@@ -41,11 +40,11 @@ def judged(task: SimulatedTask, claimed: float, score: float) -> Judged:
     """Of a claim on a model that scores so on all samples."""
     rule = _rule(task, claimed)
     (runs,) = simulated_runs(rule, (score,), runs=RUNS, looks_apart=LOOKS_APART)
-    decisions = [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
+    answers = decisions(rule, score)
     return Judged(
         samples=tuple(runs.samples.tolist()),
         outcomes=tuple(map(_outcome, runs.verified.tolist(), runs.mismatch.tolist())),
-        by_all=_outcome(decisions[0] == "verified", all(each == "mismatch" for each in decisions)),
+        by_all=_outcome(answers[0] == "verified", all(each == "mismatch" for each in answers)),
     )
 
 

@@ -21,7 +21,8 @@ from deploy.cli.terminal import console, percent, points
 from deploy.studies.betting_coverage import BY_CHANCE, at_least
 from deploy.studies.replay import ResultTable, read_results
 from specs.judging.band import EDGE, Floats
-from specs.judging.sequential import Decision, SequentialDecider, full_run_decision
+from specs.judging.power import decisions
+from specs.judging.sequential import Decision, SequentialDecider
 from specs.judging.stopping import (
     JudgedClaim,
     Population,
@@ -31,7 +32,6 @@ from specs.judging.stopping import (
     targets_sha256,
     tolerance_for,
 )
-from specs.judging.stopping_rule import StoppingRule
 from specs.policy.verification import VerificationRules
 
 SIZES = (30, 198, 1319, 14_042)
@@ -139,7 +139,7 @@ def replayed(
     decider = SequentialDecider(rule)
     decider.feed(run.tolist())
     found = _told([each.decision for each in decider.findings()])
-    return found, found == _told(_of_all(rule, float(run.mean()))), decider.seen / samples
+    return found, found == _told(decisions(rule, float(run.mean()))), decider.seen / samples
 
 
 def _honest() -> Table:
@@ -217,15 +217,11 @@ def _turned(answers: Floats, differing: float, rng: np.random.Generator) -> Floa
     return np.where(turned, 1 - answers, answers)
 
 
-def _told(decisions: list[Decision]) -> Decision:
+def _told(answers: list[Decision]) -> Decision:
     """A verdict of the decisions about a claim's bands: `decision.py`."""
-    if decisions[0] == "verified" or set(decisions) == {"mismatch"}:
-        return decisions[0]
+    if answers[0] == "verified" or set(answers) == {"mismatch"}:
+        return answers[0]
     return "undecided"
-
-
-def _of_all(rule: StoppingRule, score: float) -> list[Decision]:
-    return [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
 
 
 def _widths(claimed: float, samples: int) -> tuple[float, float]:

@@ -11,9 +11,8 @@ from pydantic import Field
 from specs.contract import Contract
 from specs.epochs import MEAN
 from specs.judging.band import EDGE
-from specs.judging.power import LOOKS_APART, Expected, simulated
+from specs.judging.power import LOOKS_APART, Expected, decisions, simulated
 from specs.judging.scale import points
-from specs.judging.sequential import full_run_decision
 from specs.judging.stopping import (
     LEAST_SCORED,
     JudgedClaim,
@@ -195,7 +194,7 @@ def _expected(
 
 
 def _of_all_samples(rule: StoppingRule, true_score: float) -> Expected:
-    answers = [full_run_decision(true_score, each.claimed, each.tolerance) for each in rule.claims]
+    answers = decisions(rule, true_score)
     verified, mismatch = answers[0] == "verified", all(answer == "mismatch" for answer in answers)
     return Expected(true_score, float(rule.population), float(verified), float(mismatch))
 

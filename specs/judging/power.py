@@ -13,7 +13,7 @@ from specs.judging import band
 from specs.judging.band import Floats, hypotheses, stack
 from specs.judging.betting import Places
 from specs.judging.counting import stopping_bounds
-from specs.judging.sequential import SHOWN, full_run_decision
+from specs.judging.sequential import SHOWN, Decision, full_run_decision
 from specs.judging.stopping_rule import StoppingRule
 
 Truths = NDArray[np.bool_]
@@ -98,10 +98,10 @@ def simulated_runs(
         right = _drawn(total, population, looks, runs)
         answers = [_answers(right, bound, test.signs) for bound, test in zip(bounds, tests, strict=True)]
         answered_at = np.max([np.minimum(*answer) for answer in answers], axis=0)
-        full = _decisions(rule, true_score)
+        full = decisions(rule, true_score)
         # At the last look, or past it: the run went on to the end. So it is taken to, where only a score over several
         # epochs, and no number right, is on the same side of every edge.
-        whole = (answered_at >= len(looks) - 1) | (_decisions(rule, total / population) != full)
+        whole = (answered_at >= len(looks) - 1) | (decisions(rule, total / population) != full)
         samples = np.where(whole, population, halfway[np.minimum(answered_at, len(looks) - 1)])
         verified = np.where(whole, full[0] == "verified", answers[0][0] < answers[0][1])
         off = [
@@ -118,11 +118,12 @@ def _whole(rule: StoppingRule, true_score: float) -> int:
     exact = true_score * rule.population
     nearest = sorted((math.floor(exact), math.ceil(exact)), key=lambda total: abs(total - exact))
 
-    same = [total for total in nearest if _decisions(rule, total / rule.population) == _decisions(rule, true_score)]
+    same = [total for total in nearest if decisions(rule, total / rule.population) == decisions(rule, true_score)]
     return (same or nearest)[0]
 
 
-def _decisions(rule: StoppingRule, score: float) -> list[str]:
+def decisions(rule: StoppingRule, score: float) -> list[Decision]:
+    """What a run of every sample that scores so decides about each of the rule's claims."""
     return [full_run_decision(score, each.claimed, each.tolerance) for each in rule.claims]
 
 
