@@ -129,7 +129,7 @@ def forecast(foreseen: Foreseen, samples: int) -> Forecast:
     claim, population = _judged(foreseen, samples)
     off_by = tuple(off for off in OFF_BY if off <= foreseen.claimed + EDGE)
     true_scores = tuple(max(0.0, foreseen.claimed - off) for off in off_by)
-    limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)
+    limit = foreseen.sample_limit
     found = _expected(_rule(foreseen, claim, population), true_scores, _mode(foreseen), limit, RUNS, LOOKS_APART)
     if _why_undecidable(claim, samples, limit) is not None:
         found = tuple(replace(each, verified=0.0, mismatch=0.0) for each in found)
@@ -172,9 +172,8 @@ def _roughly(foreseen: Foreseen, samples: int) -> Expected:
     # Remembered: it is asked for the words and for the cost of a claim, and many claims say the same.
     claimed = round(foreseen.claimed, ROUGH_DIGITS)
     near, population = _judged(foreseen.model_copy(update={"claimed": claimed}), samples)
-    limit = foreseen.sample_limit if foreseen.sample_limit is None else min(foreseen.sample_limit, samples)
     rule = _rule(foreseen, near, population)
-    return _expected(rule, (claimed,), _mode(foreseen), limit, ROUGH_RUNS, ROUGH_LOOKS_APART)[0]
+    return _expected(rule, (claimed,), _mode(foreseen), foreseen.sample_limit, ROUGH_RUNS, ROUGH_LOOKS_APART)[0]
 
 
 def _mode(foreseen: Foreseen) -> Mode:
