@@ -7,14 +7,13 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from specs.errors import PolicyError
 from specs.logs.evidence import EvidenceUrl
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
-from specs.validation_errors import faults_in_environment
+from specs.validation_errors import settings_from
 
 PREFIX = "REPROFARM_"
 
@@ -161,8 +160,4 @@ def read_settings() -> Settings:
     Raises:
         PolicyError: a setting is wrong; the operator must act.
     """
-    try:
-        return Settings()
-    except ValidationError as error:
-        # Without the values: one of them may be a password.
-        raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None
+    return settings_from(Settings, PREFIX)

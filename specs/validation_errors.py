@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
+
+from specs.errors import PolicyError
+
+Read = TypeVar("Read")
 
 OWN_WORDS = "Value error, "
 """Pydantic's, before the words of a validator of ours."""
@@ -72,9 +76,17 @@ def faults_in_file(error: ValidationError) -> str:
     return _faults(error, ".".join)
 
 
-def faults_in_environment(error: ValidationError, prefix: str) -> str:
-    """All that is wrong with settings, each by the variable that sets it, whose name begins with `prefix`."""
-    return _faults(error, lambda path: prefix + "__".join(path).upper())
+def settings_from(read: Callable[[], Read], prefix: str) -> Read:
+    """What `read` makes of variables whose names begin with `prefix`.
+
+    Raises:
+        PolicyError: a setting is wrong, each said by the variable that sets it; the operator must act.
+    """
+    try:
+        return read()
+    except ValidationError as error:
+        # Without the values: one of them may be a password.
+        raise PolicyError(f"settings: {_faults(error, lambda path: prefix + '__'.join(path).upper())}") from None
 
 
 def _faults(error: ValidationError, named: Callable[[list[str]], str]) -> str:

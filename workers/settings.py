@@ -6,16 +6,15 @@ import os
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, ByteSize, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ByteSize, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from specs.errors import PolicyError
 from specs.logs.evidence import EvidenceUrl
 from specs.measurement import MAX_POPULATION
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
 from specs.queues import pool_queue
-from specs.validation_errors import faults_in_environment
+from specs.validation_errors import settings_from
 
 PREFIX = "REPROFARM_WORKER_"
 
@@ -110,8 +109,4 @@ def read_settings() -> WorkerSettings:
     Raises:
         PolicyError: a setting is wrong; the operator must act.
     """
-    try:
-        return WorkerSettings()
-    except ValidationError as error:
-        # Without the values: one of them may be a password.
-        raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None
+    return settings_from(WorkerSettings, PREFIX)

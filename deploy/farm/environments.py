@@ -12,7 +12,6 @@ from typing import get_args
 
 from fsspec.core import strip_protocol
 from fsspec.utils import get_protocol
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -20,10 +19,9 @@ from sqlalchemy.exc import ArgumentError
 from deploy.farm import own_policy
 from deploy.farm.ports import HOST
 from scheduler.settings import PREFIX, Settings
-from specs.errors import PolicyError
 from specs.policy.pools import PoolRules
 from specs.processes.secrets import JUDGE_PREFIX
-from specs.validation_errors import faults_in_environment
+from specs.validation_errors import settings_from
 from workers.engines.cpu_executor import AS_VLLM_DOES
 from workers.processes.guarded import clean_environment, from_anywhere, network_environment
 from workers.processes.orphans import MARK
@@ -202,10 +200,7 @@ def settings_in(control: Mapping[str, str]) -> Settings:
         PolicyError: one is wrong; the operator must act.
     """
     given = {name.removeprefix(PREFIX).lower(): value for name, value in control.items() if name.startswith(PREFIX)}
-    try:
-        return Settings.model_validate(given)
-    except ValidationError as error:
-        raise PolicyError(f"settings: {faults_in_environment(error, PREFIX)}") from None
+    return settings_from(lambda: Settings.model_validate(given), PREFIX)
 
 
 def hand_back_seconds(worker: Mapping[str, str]) -> float:
@@ -217,10 +212,8 @@ def hand_back_seconds(worker: Mapping[str, str]) -> float:
     given = worker.get(f"{WORKER_PREFIX}HAND_BACK_SECONDS")
     if given is None:
         return _HAND_BACK_SECONDS
-    try:
-        return WorkerSettings.model_validate({"hand_back_seconds": given}).hand_back_seconds
-    except ValidationError as error:
-        raise PolicyError(f"settings: {faults_in_environment(error, WORKER_PREFIX)}") from None
+    found = settings_from(lambda: WorkerSettings.model_validate({"hand_back_seconds": given}), WORKER_PREFIX)
+    return found.hand_back_seconds
 
 
 def _if_set(**values: str | None) -> dict[str, str]:
