@@ -103,11 +103,10 @@ def _put_off(database: Database, policy: Policy, message: Report, error: Evidenc
     For `queue_seconds`, like everything that waits for what passes. That is no attempt used up, and nobody's failure.
     """
     with database.transaction() as session:
-        current = current_attempts(session, [message.ref])
-        if not is_current(current, message, message.ref):
+        current = _taken(session, message)
+        if current is None:
             return
-        reproduction, attempt = current[message.ref.reproduction_id]
-        taken_by(session, current[message.ref.reproduction_id], message.worker)
+        reproduction, attempt = current
         # Its worker says nothing of it after its report.
         attempt.alive_at = attempt.alive_at or now()
         waited = now() - attempt.alive_at
@@ -135,11 +134,9 @@ def _set_aside(database: Database, policy: Policy, message: Report, error: Excep
     if message.evidence is not None:
         words += f". Its log is kept as evidence {message.evidence.sha256}"
     with database.transaction() as session:
-        current = current_attempts(session, [message.ref])
-        if is_current(current, message, message.ref):
-            taken_by(session, current[message.ref.reproduction_id], message.worker)
-            reproduction = current[message.ref.reproduction_id].reproduction
-            end_attempt(session, policy, reproduction, AttemptOutcome.WORKER_FAILED, words)
+        current = _taken(session, message)
+        if current is not None:
+            end_attempt(session, policy, current.reproduction, AttemptOutcome.WORKER_FAILED, words)
 
 
 def take_in(database: Database, policy: Policy, reports: Sequence[Checked]) -> list[bool]:
@@ -230,16 +227,25 @@ def _keep(database: Database, run: RunRules, message: Report) -> None:
     with database.transaction() as session:
         # One thread renews all leases.
         wait_briefly_for_rows(session, ROW_SECONDS)
-        current = current_attempts(session, [message.ref])
-        if is_current(current, message, message.ref):
-            reproduction, attempt = current[message.ref.reproduction_id]
-            # Its report may be the first that is heard of a run that was short.
-            taken_by(session, current[message.ref.reproduction_id], message.worker)
+        current = _taken(session, message)
+        if current is not None:
+            reproduction, attempt = current
             # The run has ended, and kills no worker any more.
             attempt.stage = Stage.STORING
             reproduction.lease_until = now() + timedelta(seconds=run.lease_seconds)
             if not attempt.report_checks:
                 attempt.report, attempt.report_checks = message.encode(), 1
+
+
+def _taken(session: Session, message: Report) -> CurrentAttempt | None:
+    """The attempt that a report is of, recorded as its worker's; None where it is not current."""
+    current = current_attempts(session, [message.ref])
+    if not is_current(current, message, message.ref):
+        return None
+    found = current[message.ref.reproduction_id]
+    # Its report may be the first that is heard of a run that was short.
+    taken_by(session, found, message.worker)
+    return found
 
 
 def _going_on(database: Database, batch_ids: Collection[str | None]) -> set[str | None]:
