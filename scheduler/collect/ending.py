@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from scheduler.collect.resuming import HANDED_BACK, IN_A_ROW, JUDGE_WENT_AWAY, without_progress
 from scheduler.collect.retrying import (
+    BLOCKING,
     CONSEQUENCES,
     LONGEST_RETRY_SECONDS,
     Consequence,
@@ -39,17 +40,11 @@ AT_THE_ENGINE = (*DEADLY, Stage.STORING)
 
 OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
 
-BLOCKING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.BLOCK)
-"""What somebody has to act on."""
-
 BY_THE_OWNER = (AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED, AttemptOutcome.SPEC_FAILED)
 """How an attempt ends, before it comes to its engine, where a repo was closed or its commit taken away."""
 
 MOST_BLOCKED = 10
 """Runs of one key that are looked at: after so many in a row the wait is the longest."""
-
-PASSING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.WAIT)
-"""What uses up no attempt, and passes. Where one such thing follows another, none of them ends the wait."""
 
 
 def end_attempt(
@@ -102,7 +97,7 @@ def hand_back(session: Session, policy: Policy, reproduction: Reproduction, work
     attempt = close(session, reproduction, AttemptOutcome.HANDED_BACK, detail)
     attempt.worker = worker
     why = f"attempt {reproduction.attempt} was handed back by worker {worker}: {detail}"
-    idle = without_progress(reproduction, PASSING)
+    idle = without_progress(reproduction)
     handed_back = [each for each in reversed(reproduction.attempts) if each.outcome == AttemptOutcome.HANDED_BACK]
     if len(handed_back) > HANDED_BACK:
         vain, told = handed_back, "handed back"
@@ -165,7 +160,7 @@ def _not_begun(
     Each is a new attempt, which waits anew: no deadline of a single wait ends that.
     """
     close(session, reproduction, AttemptOutcome.INTERRUPTED, why)
-    idle = without_progress(reproduction, PASSING)
+    idle = without_progress(reproduction)
     often = sum(each.outcome == AttemptOutcome.INTERRUPTED and each.worker is None for each in idle)
     if _for_too_long(idle, policy):
         told = f"no worker of pool {reproduction.pool} began it, {_in_vain(idle, policy)}: {ever}"
@@ -187,7 +182,7 @@ def _wait(
     """Try again, ever more seldom; but not for ever, as nothing in the farm goes on without a deadline."""
     # Whatever it was each time: two workers, of which one has no disk left and the other's device is busy, hand it to
     # one another.
-    waits = without_progress(reproduction, PASSING)
+    waits = without_progress(reproduction)
     # A judge that comes and goes has an engine started each time, for a few answers more or its worker's word of them.
     alike = list(takewhile(lambda each: each.outcome == outcome, reversed(reproduction.attempts)))
     # Both are the latest attempts, so the longer one goes further back.

@@ -6,10 +6,9 @@ checked like any other (scheduler/judging/evidence.py) before anything is believ
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from sqlalchemy.orm import Session
 
+from scheduler.collect.retrying import PASSING
 from scheduler.database.tables import Attempt, Reproduction
 from specs.measurement import Evidence, PartialLog, Resumed
 from specs.messages import AttemptOutcome
@@ -61,12 +60,12 @@ def resume_of(reproduction: Reproduction) -> Evidence | None:
     return None
 
 
-def without_progress(reproduction: Reproduction, outcomes: Collection[AttemptOutcome]) -> list[Attempt]:
-    """The latest attempts, latest first, as far as they ended as one of `outcomes` with no more answers than before."""
+def without_progress(reproduction: Reproduction) -> list[Attempt]:
+    """The latest attempts, latest first, as far as they ended as what is `PASSING` with no more answers than before."""
     attempts, idle = reproduction.attempts, []
     kept = [attempt.partial_answers or 0 for attempt in attempts]
     for place in reversed(range(len(attempts))):
-        if attempts[place].outcome not in outcomes or kept[place] > max(kept[:place], default=0):
+        if attempts[place].outcome not in PASSING or kept[place] > max(kept[:place], default=0):
             break
         idle.append(attempts[place])
     return idle

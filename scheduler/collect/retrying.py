@@ -69,6 +69,12 @@ CONSEQUENCES: dict[AttemptOutcome, Consequence] = {
     AttemptOutcome.INTERRUPTED: Consequence.WAIT,
 }
 
+BLOCKING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.BLOCK)
+"""What somebody has to act on."""
+
+PASSING = frozenset(outcome for outcome, consequence in CONSEQUENCES.items() if consequence is Consequence.WAIT)
+"""What uses up no attempt, and passes. Where one such thing follows another, none of them ends the wait."""
+
 
 def smaller(engine: EngineRules) -> EngineRules:
     """An engine that needs less memory and gives the same answers: fewer at once, and no captured graphs.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scheduler.collect.ending import PASSING
+from scheduler.collect.retrying import PASSING
 from specs.messages import AttemptOutcome
 
 ALERTS = Path(__file__).parents[2] / "helm" / "reprofarm" / "files" / "alerts.yaml"
