@@ -38,8 +38,6 @@ DEADLY = (Stage.STARTING_ENGINE, Stage.RUNNING)
 AT_THE_ENGINE = (*DEADLY, Stage.STORING)
 """What it is at once it has held an engine, or begun to."""
 
-OUTCOMES = {Consequence.UNSUPPORTED: Outcome.UNSUPPORTED}
-
 BY_THE_OWNER = (AttemptOutcome.NO_ACCESS, AttemptOutcome.MODEL_FAILED, AttemptOutcome.SPEC_FAILED)
 """How an attempt ends, before it comes to its engine, where a repo was closed or its commit taken away."""
 
@@ -232,7 +230,7 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
     if consequence is Consequence.BLOCK and not any(each.stage in AT_THE_ENGINE for each in reproduction.attempts):
         # It took no GPU's time, and is planned again whenever the claim is looked at: each would count for the day.
         reproduction.gpu_seconds = None
-    outcome = OUTCOMES.get(consequence, Outcome.FAILED)
+    outcome = Outcome.UNSUPPORTED if consequence is Consequence.UNSUPPORTED else Outcome.FAILED
     after = blocked_for(_blocked_in_a_row(session, reproduction)) if consequence is Consequence.BLOCK else None
     for claim in waiting_for(session, reproduction.reproduction_id):
         if after is not None:
