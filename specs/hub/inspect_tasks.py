@@ -137,13 +137,13 @@ def _check_templates(where: str, task: HFTask, found: _Findings) -> None:
             lenient = key == "template" and step.name in _LENIENT_TEMPLATES
             if not isinstance(value, str) or not (lenient or (step.name, key) in _PLAIN_TEMPLATES):
                 continue
-            known = _LENIENT_TEMPLATES[step.name] | set(step.args) if lenient else _PLAIN_TEMPLATES[step.name, key]
+            own = _LENIENT_TEMPLATES[step.name] if lenient else _PLAIN_TEMPLATES[step.name, key]
+            known = own | set(step.args) if lenient else own
             # multiple_choice fills in nothing from the sample's metadata.
             known = known if step.name == "multiple_choice" else known | columns
             finding = check_template(value, known, lenient=lenient)
             found.invalid += [f"{place}.args.{key} {problem}" for problem in finding.problems]
             found.invalid += _missing_placeholders(f"{place}.args.{key}", step.name, value)
-            own = _LENIENT_TEMPLATES[step.name] if lenient else _PLAIN_TEMPLATES[step.name, key]
             found.invalid += _doubled_placeholders(f"{place}.args.{key}", value, own - finding.names)
             found.warnings += [f"{step.name}: the template {warning}" for warning in finding.warnings]
             if "prompt" in _LENIENT_TEMPLATES.get(step.name, ()) and "prompt" not in finding.names:

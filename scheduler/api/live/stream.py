@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from scheduler.api import pages
@@ -166,10 +165,6 @@ def _too_many(source: Source, conditions: Sequence[ColumnElement[bool]], after: 
 
 
 def _read(source: Source, conditions: Sequence[ColumnElement[bool]], after: int) -> list[Message]:
-    with source.database.reading() as session:
-        return _part(session, conditions, after)
-
-
-def _part(session: Session, conditions: Sequence[ColumnElement[bool]], after: int) -> list[Message]:
     query = select(Event).where(Event.event_id > after, *conditions).order_by(Event.event_id).limit(READ_AT_ONCE)
-    return [event_message(event) for event in session.scalars(query)]
+    with source.database.reading() as session:
+        return [event_message(event) for event in session.scalars(query)]
