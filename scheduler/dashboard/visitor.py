@@ -30,7 +30,7 @@ class Visitor:
     @property
     def may_operate(self) -> bool:
         """Whether they may do everything."""
-        return "operate" in self.caller.scopes
+        return self.caller.operates
 
     def may_act_on(self, *repos: str | None) -> bool:
         """Whether they may ask for things about a claim on these repos. The API checks again, and more."""

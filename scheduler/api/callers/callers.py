@@ -51,6 +51,11 @@ class Caller:
 
     expires_at: datetime | None = None
 
+    @property
+    def operates(self) -> bool:
+        """Whether they may do everything."""
+        return "operate" in self.scopes
+
     def speaks_for(self, *repo_ids: str | None) -> bool:
         """Whether one of these repos lies in a namespace that the caller acts for."""
         if self.namespaces is None:

@@ -176,7 +176,7 @@ class Gate:
             # Counted apart: what asks for too much still sees the page that says so, with its styles.
             return self._allowances.take("reads", f"files of {who}")
         # Who operates works through lists; the bound on reads keeps a runaway script off.
-        if scope["method"] in SAFE or path in COUNTED_AS_READS or "operate" in caller.scopes:
+        if scope["method"] in SAFE or path in COUNTED_AS_READS or caller.operates:
             return self._allowances.take("reads", who)
         return await run_in_threadpool(self._allowances.take_shared, "actions", who)
 

@@ -25,7 +25,7 @@ def require_to_act(caller: Caller, claims: Sequence[Claim]) -> None:
     Raises:
         Forbidden: some are of models and benchmarks of others.
     """
-    if "operate" not in caller.scopes:
+    if not caller.operates:
         for claim in claims:
             require_to_speak_for(caller, claim.model_id, claim.dataset_id)
 
@@ -59,7 +59,7 @@ def require_to_cancel(session: Session, caller: Caller, claims: Sequence[Claim])
     Raises:
         Forbidden: a claim is of somebody else's model, and was asked for by somebody else.
     """
-    if "operate" in caller.scopes:
+    if caller.operates:
         return
     for claim in claims:
         if not caller.speaks_for(claim.model_id) and not _asked_for(session, caller, claim):
@@ -88,7 +88,7 @@ def require_not_held(session: Session, caller: Caller, claims: Sequence[Claim]) 
     Raises:
         Forbidden: some were.
     """
-    if "operate" in caller.scopes:
+    if caller.operates:
         return
     for claim in claims:
         canceller = _canceller(session, claim)

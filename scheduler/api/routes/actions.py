@@ -44,7 +44,7 @@ def cancel_claim(source: TheSource, caller: Requester, claim_id: IdOrStart, aske
         require_not_held(session, caller, [claim])
     from scheduler.requests import intervening  # noqa: PLC0415 - see the top
 
-    lines = intervening.cancel(source.database, claim.claim_id, asked.why, caller.actor, operates=_operates(caller))
+    lines = intervening.cancel(source.database, claim.claim_id, asked.why, caller.actor, operates=caller.operates)
     return _done(source.database, lines, [claim])
 
 
@@ -106,7 +106,7 @@ def cancel_reproduction(source: TheSource, caller: Requester, reproduction_id: I
         require_to_cancel(session, caller, claims)
     from scheduler.requests import intervening  # noqa: PLC0415 - see the top
 
-    lines = intervening.cancel(source.database, found, asked.why, caller.actor, operates=_operates(caller))
+    lines = intervening.cancel(source.database, found, asked.why, caller.actor, operates=caller.operates)
     return _done(source.database, lines, claims)
 
 
@@ -165,13 +165,9 @@ def _claims_of(session: Session, reproduction_id: str) -> Sequence[Claim]:
     return session.scalars(select(Claim).where(Claim.reproduction_id == reproduction_id, Claim.live)).all()
 
 
-def _operates(caller: Caller) -> bool:
-    return "operate" in caller.scopes
-
-
 def _require_some(caller: Caller, claims: Sequence[Claim]) -> None:
     # Of one that no claim needs any more, nobody but the operator is the owner.
-    if not claims and not _operates(caller):
+    if not claims and not caller.operates:
         raise Forbidden("no claim needs this reproduction any more, so it is the farm's operator's", "operate")
 
 
