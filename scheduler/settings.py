@@ -30,6 +30,11 @@ def _unset(value: object) -> object:
     return None if value == "" else value
 
 
+def _without_slash(url: str) -> str:
+    # Paths are put behind it.
+    return url.rstrip("/")
+
+
 Text = Annotated[str | None, BeforeValidator(_unset)]
 Secret = Annotated[SecretStr | None, BeforeValidator(_unset)]
 File = Annotated[Path | None, BeforeValidator(_unset)]
@@ -65,7 +70,7 @@ class Settings(BaseSettings):
     """SQLAlchemy's form; `postgresql+psycopg://…` in production."""
 
     broker_url: SecretUrl = SecretStr("redis://127.0.0.1:6379/0")
-    hub_endpoint: str = "https://huggingface.co"
+    hub_endpoint: Annotated[str, AfterValidator(_without_slash)] = "https://huggingface.co"
     hub_token: Secret = None
     """Needed to publish and to read gated repos; without it the farm reads what is public."""
 

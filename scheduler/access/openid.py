@@ -66,7 +66,7 @@ class Provider:
         self._client_id = settings.hub_oauth_client_id
         secret = settings.hub_oauth_client_secret
         self._client_secret = secret.get_secret_value() if secret is not None else None
-        self._issuer = settings.hub_endpoint.rstrip("/")
+        self._issuer = settings.hub_endpoint
         self._redirect_uri = f"{settings.public_url.rstrip('/')}/auth/callback"
         self._seconds = settings.request_seconds
         self._metadata: tuple[float, _Metadata] | None = None

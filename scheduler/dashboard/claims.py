@@ -115,7 +115,7 @@ def claim_page(request: Request, source: TheSource, session: Reading, claim_id: 
         revoking=revoking(claim, visitor),
         may_act=visitor.may_act_on(claim.model, claim.dataset),
         public_url=source.settings.public_url.rstrip("/"),
-        hub=source.settings.hub_endpoint.rstrip("/"),
+        hub=source.settings.hub_endpoint,
         thread=_thread(source, claim),
     )
 
@@ -180,5 +180,5 @@ def _thread(source: Source, claim: ClaimView) -> str | None:
     if not source.policy.reverify.comments:
         return None
     if claim.pull_request is not None:
-        return f"{source.settings.hub_endpoint.rstrip('/')}/{claim.model}/discussions/{claim.pull_request}"
+        return f"{source.settings.hub_endpoint}/{claim.model}/discussions/{claim.pull_request}"
     return claim.publication.url if claim.publication else None

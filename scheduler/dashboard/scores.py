@@ -53,7 +53,7 @@ def benchmark_page(
         benchmark=found,
         measured=_measured(session, found, Claim.dataset_id == found.id, points),
         noise=noise,
-        hub=source.settings.hub_endpoint.rstrip("/"),
+        hub=source.settings.hub_endpoint,
     )
 
 
@@ -84,7 +84,7 @@ def model_page(
         claims=listed.items,
         claims_next=listed.next,
         claims_cursor=parts.claims,
-        hub=source.settings.hub_endpoint.rstrip("/"),
+        hub=source.settings.hub_endpoint,
     )
 
 
