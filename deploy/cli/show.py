@@ -32,6 +32,7 @@ from specs.api_v1.badges import BadgeView
 from specs.api_v1.claims import ClaimView
 from specs.api_v1.events import EventView
 from specs.api_v1.reproductions import AttemptView, MeasurementView, ReproductionView
+from specs.attestation import MAX_TOKEN_CHARS
 from specs.judging.samples_in_words import why_fewer_decided
 from specs.judging.verdict import Comparison, Outcome
 from specs.policy.generation import EffectiveGeneration
@@ -285,7 +286,7 @@ def _print_badge(out: Console, badge: BadgeView) -> None:
     out.print(pairs(rows))
     out.print("  token, to be checked with `reprofarm verify-token`:")
     # One unbroken line: it is there to be copied.
-    out.print(shown(badge.token, 16_384), soft_wrap=True)
+    out.print(shown(badge.token, MAX_TOKEN_CHARS), soft_wrap=True)
 
 
 def _print_timeline(out: Console, events: Sequence[EventView]) -> None:

@@ -73,7 +73,7 @@ class Connection:
 
     def items(self, path: str, form: type[Page[Item]], asked: Mapping[str, str | None]) -> Iterator[Item]:
         """All that a list holds, a request for each part of it."""
-        cursor = asked.get("cursor")
+        cursor: str | None = None
         while True:
             page = self.get(path, form, {**asked, "cursor": cursor})
             yield from page.items

@@ -49,8 +49,3 @@ def signed_in(api: RunningApi, user: str, *organisations: str) -> Headers:
     )
     secret = sessions.open_session(api.rows.database, identity, timedelta(hours=1))
     return {"cookie": f"reprofarm-session={secret}", "origin": api.settings.public_url}
-
-
-def without(headers: Headers, name: str) -> Headers:
-    """The same without one header."""
-    return {key: value for key, value in headers.items() if key != name}

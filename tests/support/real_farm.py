@@ -134,13 +134,10 @@ class RealFarm:
 
 
 @contextmanager
-def watched_farm(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[RealFarm]:
-    """One with an API, whose model claims 100 % on a benchmark that is answered right, slowly; still without workers.
-
-    `environment` is added to that of every process.
-    """
+def watched_farm(folder: Path) -> Iterator[RealFarm]:
+    """One with an API, whose model claims 100 % on a benchmark that is answered right, slowly; without workers yet."""
     questions = {BENCHMARK: [f"{number} [slow] Say: yes" for number in range(SAMPLES)]}
-    with real_farm(folder, WATCHED, questions, environment) as farm:
+    with real_farm(folder, WATCHED, questions) as farm:
         farm.start_api()
         yield farm
 
@@ -154,7 +151,8 @@ def real_farm(
 ) -> Iterator[RealFarm]:
     """Run control worker and beat until the block ends, with a model that claims 100 % on each benchmark.
 
-    `questions` are those of the benchmarks, all of which are to be answered with yes.
+    `questions` are those of the benchmarks, all of which are to be answered with yes. `environment` is added to that of
+    every process.
     """
     processes = Processes(folder, folder / "logs")
     try:

@@ -29,12 +29,8 @@ BENCHMARK = "acme/capitals"
 MODEL = "tiny/model"
 NOW = WatchRules(sweep_seconds=0.001)
 CONFIG = (CONFIGS / "SmolLM2-135M-Instruct.json").read_bytes()
-
-
-def safetensors(dtype: str, numbers: int, bytes_each: int) -> bytes:
-    size = numbers * bytes_each
-    header = json.dumps({"w": {"dtype": dtype, "shape": [numbers], "data_offsets": [0, size]}}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(size)
+_HEADER = b'{"w": {"dtype": "F32", "shape": [4000], "data_offsets": [0, 16000]}}'
+WEIGHTS = struct.pack("<Q", len(_HEADER)) + _HEADER + bytes(16_000)
 
 
 @contextmanager
@@ -101,7 +97,7 @@ def planned(farm: ControlPlane) -> tuple[Claim, Reproduction | None, str]:
 
 
 def test_the_size_is_read_with_the_model(either: ControlPlane) -> None:
-    upload(either, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    upload(either, model_safetensors=WEIGHTS, config_json=CONFIG)
     either.scan()
     found = size(either)
     assert found is not None
@@ -118,7 +114,7 @@ def test_the_size_is_read_with_the_model(either: ControlPlane) -> None:
 
 
 def test_a_config_is_asked_for_once_for_as_long_as_the_weights_stay(farm: ControlPlane) -> None:
-    repo = upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    repo = upload(farm, model_safetensors=WEIGHTS, config_json=CONFIG)
     farm.scan(NOW)
     del farm.served.requests[:]
     submit(farm.served.local, repo, entry(BENCHMARK, 80.5))
@@ -209,7 +205,7 @@ def test_weights_below_the_top_level_are_none(farm: ControlPlane) -> None:
 def test_a_model_with_mistrals_own_files_is_served_by_those_of_transformers(
     farm: ControlPlane, name: str, said: str | None
 ) -> None:
-    repo = upload(farm, model_safetensors=safetensors("F32", 4000, 4), config_json=CONFIG)
+    repo = upload(farm, model_safetensors=WEIGHTS, config_json=CONFIG)
     farm.served.local.commit(repo, {name: b"{}"}, CommitText("Add Mistral's", repo.namespace))
     farm.scan()
     _, reproduction, _ = planned(farm)

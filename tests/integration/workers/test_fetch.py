@@ -48,8 +48,8 @@ def _head(hub: RunningHub, repo: RepoName) -> str:
     return str(ask(repo.id).sha)
 
 
-def _commit_link(hub: RunningHub, folder: Path, repo: RepoName, name: str, target: str) -> None:
-    """Commit a symbolic link, which the Hub's API does not offer and a push does."""
+def _commit_link(folder: Path, repo: RepoName, name: str) -> None:
+    """Commit a symbolic link to a file of the machine, which the Hub's API does not offer and a push does."""
     (bare,) = [each for each in folder.rglob("HEAD") if each.parent.name.startswith(repo.id.partition("/")[2])]
 
     def git(*arguments: str, stdin: str = "") -> str:
@@ -61,7 +61,8 @@ def _commit_link(hub: RunningHub, folder: Path, repo: RepoName, name: str, targe
         return ended.stdout.strip()
 
     git("read-tree", "refs/heads/main")
-    git("update-index", "--add", "--cacheinfo", f"120000,{git('hash-object', '-w', '--stdin', stdin=target)},{name}")
+    target = git("hash-object", "-w", "--stdin", stdin="/etc/passwd")
+    git("update-index", "--add", "--cacheinfo", f"120000,{target},{name}")
     commit = git("commit-tree", git("write-tree"), "-p", "refs/heads/main", "-m", "Link")
     git("update-ref", "refs/heads/main", commit)
 
@@ -92,7 +93,7 @@ def test_a_symbolic_link_in_a_repo_is_a_small_file_of_text(hub: RunningHub, tmp_
     data = add_benchmark(hub.local, "bench/capitals")
     for each, name in ((repo, "tokenizer.json"), (data, "train.jsonl")):
         # As `ln -s /etc/passwd NAME; git commit` makes it: mode 120000, and the path as content.
-        _commit_link(hub, tmp_path / "hub", each, name, "/etc/passwd")
+        _commit_link(tmp_path / "hub", each, name)
     snapshots = _snapshots(hub.url, tmp_path)
     model = snapshots.model(ModelRef(model_id="org/model", revision=_head(hub, repo)))
     dataset = snapshots.dataset(_task("bench/capitals", _head(hub, data)))
