@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from specs.logs.evidence import EvidenceUrl
+from specs.processes.hub_endpoint import HubEndpoint
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
 from specs.validation_errors import settings_from
@@ -28,11 +29,6 @@ def _split(value: object) -> object:
 def _unset(value: object) -> object:
     # As `VARIABLE=` in a file of variables, and `${VARIABLE:-}` in compose's: no secret is not an empty one.
     return None if value == "" else value
-
-
-def _without_slash(url: str) -> str:
-    # Paths are put behind it.
-    return url.rstrip("/")
 
 
 Text = Annotated[str | None, BeforeValidator(_unset)]
@@ -70,7 +66,7 @@ class Settings(BaseSettings):
     """SQLAlchemy's form; `postgresql+psycopg://…` in production."""
 
     broker_url: SecretUrl = SecretStr("redis://127.0.0.1:6379/0")
-    hub_endpoint: Annotated[str, AfterValidator(_without_slash)] = "https://huggingface.co"
+    hub_endpoint: HubEndpoint = "https://huggingface.co"
     hub_token: Secret = None
     """Needed to publish and to read gated repos; without it the farm reads what is public."""
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from specs.logs.evidence import EvidenceUrl
 from specs.measurement import MAX_POPULATION
+from specs.processes.hub_endpoint import HubEndpoint
 from specs.processes.log_lines import LogFormat
 from specs.processes.secrets import SecretUrl, secrets_in
 from specs.queues import pool_queue
@@ -35,7 +36,7 @@ class WorkerSettings(BaseSettings):
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")] = "cpu"
     """The pool that this worker belongs to; its queue is `pool.NAME`."""
 
-    hub_endpoint: str = "https://huggingface.co"
+    hub_endpoint: HubEndpoint = "https://huggingface.co"
     hub_token: SecretStr | None = None
     """For gated and private repos; reading is enough. Never passed on to what runs a model or a spec."""
 

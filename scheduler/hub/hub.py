@@ -64,7 +64,7 @@ class Hub:
     """The Hub at one endpoint, read with one token (or none)."""
 
     def __init__(self, endpoint: str, token: str | None, request_seconds: float) -> None:
-        self.endpoint = endpoint.rstrip("/")
+        self.endpoint = endpoint
         self.limits = HubLimits()
         self._request_seconds = request_seconds
         self._own_name: str | None = None

@@ -90,7 +90,7 @@ class Snapshots:
         Bounded is what it asks of the Hub's API, and not files: they have the sizes that the API says, for which there
         is room.
         """
-        api = f"{self.api.endpoint.rstrip('/')}/api/"
+        api = f"{self.api.endpoint}/api/"
         set_client_factory(lambda: hub_client(self.api.endpoint, HUB_SECONDS, bounded_below=api))
 
     @classmethod

@@ -98,7 +98,6 @@ def _trouble_with_database(shown: str, trouble: str) -> Finding:
 
 def hub(endpoint: str, variable: str) -> Finding:
     """The Hub that is watched."""
-    endpoint = endpoint.rstrip("/")
     shown = masked_url(endpoint)
     try:
         answer = httpx2.get(f"{endpoint}/api/datasets", params={"limit": 1}, timeout=HUB_SECONDS, follow_redirects=True)
@@ -119,7 +118,7 @@ def hub_token(found: SecretStr | None, endpoint: str, variable: str) -> Finding:
         return Finding("warn", "none: only what is public can be read, and nothing written", f"set {variable}")
     token = found.get_secret_value()
     masked = f"{token[:3]}…{token[-2:]}" if len(token) > 12 else "…"
-    url = f"{endpoint.rstrip('/')}/api/whoami-v2"
+    url = f"{endpoint}/api/whoami-v2"
     try:
         answer = httpx2.get(url, headers={"authorization": f"Bearer {token}"}, timeout=HUB_SECONDS)
         name = answer.json()["name"] if answer.is_success else None

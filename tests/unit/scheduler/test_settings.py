@@ -41,11 +41,6 @@ def test_no_origins_are_not_all_origins(monkeypatch: pytest.MonkeyPatch) -> None
     assert not read_settings().api_origins
 
 
-def test_a_slash_at_the_end_of_the_hubs_address_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PREFIX + "HUB_ENDPOINT", "https://hub.test/")
-    assert read_settings().hub_endpoint == "https://hub.test"
-
-
 @pytest.mark.parametrize("name", ["OPERATORS", "READERS"])
 def test_an_id_is_no_name_that_anybody_can_register(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PREFIX + name, "ada, 63f9c2d7a1b2c3d4e5f60718")
