@@ -19,6 +19,14 @@ LOOKED_AT = 20
 """Runs whose versions are compared: each has megabytes, and one before so many others answers little."""
 
 
+CLAIMS_OF_A_RUN = (
+    Claim.reproduction_id == Reproduction.reproduction_id,
+    # Whom it was made for: by now that may have a run of another key, or a verdict without any.
+    Claim.claim_id == Reproduction.caused_by,
+)
+"""Two joins, since neither kind of database looks for both at once by their indexes."""
+
+
 class Freshness(NamedTuple):
     """How new a run has to be that answers a claim."""
 
@@ -56,15 +64,18 @@ def asked_with(session: Session, claim: Claim, weights_sha256: str | None, key: 
         return Freshness(None)
     since = claim.fresh_after - timedelta(seconds=rules.cooldown_seconds)
     outdated = _outdated(session, weights_sha256, claim.dataset_id, key, since, rules)
-    earliest = session.scalar(
+    # The claim's own among them: one that was cancelled, or went on for others while the claim was.
+    sent = [
         select(func.min(Claim.fresh_after))
-        .join(Claim.reproduction)
+        .select_from(Reproduction)
+        .join(Claim, of_it)
         .where(
-            # The claim's own among them: one that was cancelled, or went on for others while the claim was.
             *_sent_for_what_was_asked(claim, weights_sha256, key, since),
             Reproduction.reproduction_id.not_in(list(outdated)),
         )
-    )
+        for of_it in CLAIMS_OF_A_RUN
+    ]
+    earliest = min(filter(None, map(session.scalar, sent)), default=None)
     asked_at = claim.fresh_after if earliest is None else min(earliest, claim.fresh_after)
     # Nor does one on an old engine answer what was asked before it was made.
     after_those = max(outdated.values()) + timedelta.resolution if outdated else asked_at

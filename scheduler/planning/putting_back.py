@@ -15,14 +15,14 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, bindparam, exists, select
+from sqlalchemy import and_, bindparam, exists, select, union
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.admission.admission import Admitted
 from scheduler.admission.judging_rules import JudgingRules
 from scheduler.database.tables import Claim, Reproduction, VerdictRow
 from scheduler.judging.stopping import asks_every_sample, decides, stopping_of
-from scheduler.planning.freshness import was_repeated
+from scheduler.planning.freshness import CLAIMS_OF_A_RUN, was_repeated
 from scheduler.planning.joinable_runs import JoinableRuns
 from scheduler.state_machine import ClaimState, ReproductionState
 
@@ -104,11 +104,13 @@ _SENT = (
 )
 """Made once, as the two that follow: what it says of later runs takes longer to put together than to answer."""
 
-_BEGUN = (
-    select(Reproduction.key, Claim.value, Reproduction.reproduction_id)
-    .distinct()
-    .join(Claim, Claim.reproduction_id == Reproduction.reproduction_id)
-    .where(*_SENT, Claim.value.in_(bindparam("values", expanding=True)))
+_BEGUN = union(
+    *(
+        select(Reproduction.key, Claim.value, Reproduction.reproduction_id)
+        .join(Claim, of_it)
+        .where(*_SENT, Claim.value.in_(bindparam("values", expanding=True)))
+        for of_it in CLAIMS_OF_A_RUN
+    )
 )
 
 _CANCELLED = (

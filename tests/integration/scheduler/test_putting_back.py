@@ -303,6 +303,30 @@ def test_a_claim_that_was_cancelled_while_its_run_went_on_has_one_draw_more_of_e
 
 
 @ON_BOTH
+@pytest.mark.parametrize("meanwhile", ["refused", "of another key"])
+def test_a_claim_that_had_no_run_of_the_key_meanwhile_has_its_cancelled_one_begun_again(
+    farm: ControlPlane, meanwhile: str
+) -> None:
+    asked = asked_again(farm, 50)
+    cancelled = begun_for_all(farm)
+    intervening.cancel(farm.database, asked, "it goes badly", "hub:tiny", operates=False)
+    intervening.retry(farm.database, asked, "better luck", "hub:tiny")
+    # As by a commit of the model's that is taken back. No fraction is 50, and another temperature is another run.
+    changed: dict[str, Any] = {"scale": "fraction"} if meanwhile == "refused" else {"generation": {"temperature": 0.5}}
+    replace(farm, policy=Policy.model_validate({"verification": changed})).plan()
+    if meanwhile == "refused":
+        asked = reverify(farm.database, asked, "mended", "hub:tiny").claim_id
+    else:
+        intervening.cancel(farm.database, asked, "before anything is sent", "hub:tiny", operates=False)
+        intervening.retry(farm.database, asked, "as before", "hub:tiny")
+    farm.plan()
+    anew = begun_for_all(farm)
+    assert (anew.key, anew.seed) == (cancelled.key, cancelled.seed)
+    with pytest.raises(InterventionError, match="goes to its end"):
+        intervening.cancel(farm.database, asked, "it goes badly again", "hub:tiny", operates=False)
+
+
+@ON_BOTH
 def test_an_operator_cancels_a_run_that_was_begun_again(farm: ControlPlane) -> None:
     for _ in range(2):
         run = begun(farm, 50)
