@@ -14,6 +14,7 @@ from scheduler.planning.freshness import asked_with
 from scheduler.planning.joinable_runs import has_joinable
 from scheduler.planning.linked_logs import LinkedLogs
 from scheduler.planning.planning_facts import PlanningFacts, SharedAssessment
+from scheduler.planning.putting_back import begun_for
 from scheduler.planning.task_history import KnownSamples
 from specs.engines.model_size import ModelSize
 from specs.errors import NoAccess
@@ -195,10 +196,15 @@ def _is_held(
     answer: Admitted | Blocked | Refused,
     cost: Estimate | None,
 ) -> bool:
-    """Whether the budget seems to hold the claim back; what counts is asked again where it is planned."""
+    """Whether the budget seems to hold the claim back; what counts is asked again where it is planned.
+
+    Not where its score had a run already, which may answer it for nothing.
+    """
     if not isinstance(answer, Admitted) or cost is None or policy.budget == BudgetRules():
         return False
     with database.reading() as session:
         asked = asked_with(session, claim, model.weights_sha256, answer.key, policy.reverify)
-        needs_run = not has_joinable(session, answer.key, asked.since)
+        begun = begun_for(session, [claim], [model.weights_sha256], [answer.key]) if model.weights_sha256 else ()
+        was_begun = any(each.value == claim.value for each in begun)
+        needs_run = not was_begun and not has_joinable(session, answer.key, asked.since)
         return needs_run and budgets.held_back(session, policy.budget, claim, cost, now()) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from scheduler.collect.ending import give_up
 from scheduler.collect.waiting_claims import waiting_for_each
@@ -18,7 +18,7 @@ from specs.policy.rules import Policy
 def give_up_never_taken(database: Database, policy: Policy) -> int:
     """Give up on what has been queued for longer than `queue_seconds`; returns how many.
 
-    Not on what could not be sent to any: that waits for the operator.
+    Not on what could not be sent to any: that waits for the operator, as long as its pool is looked at again.
     """
     patience = timedelta(seconds=policy.run.queue_seconds)
     pools = {pool.name for pool in policy.pools}
@@ -28,7 +28,7 @@ def give_up_never_taken(database: Database, policy: Policy) -> int:
             .where(
                 Reproduction.state == ReproductionState.QUEUED,
                 Reproduction.since < now() - patience,
-                ~Reproduction.set_aside,
+                or_(~Reproduction.set_aside, Reproduction.pool.not_in(pools)),
             )
             .order_by(Reproduction.since)
             .limit(REAPED_AT_ONCE)

@@ -386,12 +386,15 @@ def test_what_no_claim_needs_any_more_is_cancelled_and_its_worker_told(farm: Con
 
 
 @ON_BOTH
-@pytest.mark.parametrize("gone", [False, True])
-def test_what_no_worker_took_in_time_fails_and_says_who_must_act(farm: ControlPlane, gone: bool) -> None:
+@pytest.mark.parametrize(("gone", "set_aside"), [(False, False), (True, False), (True, True)])
+def test_what_no_worker_took_in_time_fails_and_says_who_must_act(
+    farm: ControlPlane, gone: bool, set_aside: bool
+) -> None:
+    # What was set aside is looked at again, but in no pool that policy has no more.
     long_ago = now() - timedelta(seconds=farm.policy.run.queue_seconds + 1)
     pool = "closed" if gone else "cpu"
     with farm.database.transaction() as session:
-        session.execute(update(Reproduction).values(since=long_ago, pool=pool))
+        session.execute(update(Reproduction).values(since=long_ago, pool=pool, set_aside=set_aside))
     reap(farm.database, farm.policy, *EMPTY_QUEUES)
     assert {row.state for row in farm.reproductions()} == {ReproductionState.FAILED}
     reasons = {claim.reason for claim in farm.claims()}

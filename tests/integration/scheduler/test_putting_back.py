@@ -128,6 +128,21 @@ def test_a_run_that_stopped_early_still_answers_the_entry_that_is_put_back(farm:
     assert (other.state, run_of(farm, other).seed) == (ClaimState.PLANNED, None), "nobody may choose what fits a run"
 
 
+@pytest.mark.parametrize("is_over", [True, False])
+@pytest.mark.parametrize("budget", [{"approval_gpu_seconds": 1}, {"gpu_seconds_per_day": 1}])
+def test_no_budget_holds_back_an_entry_that_its_own_run_answers(
+    farm: ControlPlane, budget: dict[str, float], *, is_over: bool
+) -> None:
+    run = begun(farm, 10)
+    if is_over:
+        stopped_early(farm, run)
+    say(farm)
+    again = say(replace(farm, policy=Policy.model_validate({"budget": budget})), 10)
+    assert again is not None
+    assert again.state == (ClaimState.DECIDED if is_over else ClaimState.PLANNED)
+    assert run_of(farm, again).reproduction_id == run.reproduction_id
+
+
 @pytest.mark.parametrize("how", ["taken away", "cancelled"])
 def test_a_run_that_was_cancelled_is_begun_again_as_it_was(farm: ControlPlane, how: str) -> None:
     run = begun(farm, 50)
