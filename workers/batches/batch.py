@@ -172,7 +172,8 @@ class BatchRun:
         asked = {name: order.judges[name] for name in task.judges if name is not None}
         fetched(partial(check_judges, asked), wanted, math.inf)
         starting = partial(self._starting, order.ref)
-        with self._engine.used(wanted, self._check_any_wanted, starting, until) as (snapshot, engine):
+        with self._engine.used(wanted, self._check_any_wanted, starting, until) as (snapshot, engine, others):
+            began, until = began + others, until + others
             wanted()
             process = self._new_run_process()
             try:

@@ -31,8 +31,10 @@ class SharedEngine:
     @contextmanager
     def used(
         self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None], until: float
-    ) -> Iterator[tuple[Path, Engine]]:
+    ) -> Iterator[tuple[Path, Engine, float]]:
         """The model's snapshot and an engine for it, for as long as the block lasts.
+
+        And for how many seconds runs on a suspect engine were waited for, which is nothing of this use's own time.
 
         `wait` is called every half second while others have their turn, `fetching` while the model is fetched, and
         `starting` while the engine starts and once before. What they raise ends this use alone; what else goes wrong
@@ -41,12 +43,12 @@ class SharedEngine:
         while not self._turn.acquire(timeout=LOOK_SECONDS):
             wait()
         try:
-            snapshot, engine = self._ready(wait, fetching, starting, until)
+            ready = self._ready(wait, fetching, starting, until)
             self._count(1)
         finally:
             self._turn.release()
         try:
-            yield snapshot, engine
+            yield ready
         finally:
             self._count(-1)
 
@@ -65,16 +67,18 @@ class SharedEngine:
 
     def _ready(
         self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None], until: float
-    ) -> tuple[Path, Engine]:
+    ) -> tuple[Path, Engine, float]:
         if self._fault is not None:
             raise self._fault
+        began = time.monotonic()
         while self._hangs and self._users:
             wait()
             time.sleep(LOOK_SECONDS)
+        others = time.monotonic() - began
         self.close()
         batch = self._batch
         try:
-            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching, until)
+            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching, until + others)
             starting()
             engine = self._bench.engines.engine_for(batch.model, snapshot, batch.engine, batch.gpus, starting)
         except (Dropped, ToldToStop):
@@ -82,7 +86,7 @@ class SharedEngine:
         except Exception as error:
             self._fault = error
             raise
-        return snapshot, engine
+        return snapshot, engine, others
 
     def _count(self, more: int) -> None:
         with self._counting:
