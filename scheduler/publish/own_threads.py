@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing, told_apart
 from scheduler.publish.draft import ClaimPlace, Published
-from scheduler.publish.text import TITLE_MARK, body_mark, title_mark
+from scheduler.publish.text import TITLE_MARK, body_mark, is_marked, title_mark
 from specs.errors import HubAway
 
 MAX_OWN_DISCUSSIONS = 500
@@ -147,7 +147,7 @@ class OwnThreads:
         own = (
             each.content for each in found.events if isinstance(each, DiscussionComment) and each.author == self.author
         )
-        return body_mark(self.verdict_id) in next(own, "")
+        return is_marked(next(own, ""), body_mark(self.verdict_id))
 
     def comments_in(self, found: DiscussionWithDetails) -> list[str]:
         """Ids of what was said of this verdict in a thread, oldest first."""
@@ -164,5 +164,5 @@ def own_comments(found: DiscussionWithDetails, author: str, verdict_id: str) -> 
     return [
         event.id
         for event in found.events
-        if isinstance(event, DiscussionComment) and event.author == author and mark in event.content
+        if isinstance(event, DiscussionComment) and event.author == author and is_marked(event.content, mark)
     ]

@@ -143,6 +143,14 @@ def answer_body(answer: str, comment_id: str) -> str:
     return "\n".join([*lines, "", answer_mark(comment_id)])
 
 
+def is_marked(text: str, mark: str) -> bool:
+    """Whether a text of the farm's is the one that a mark names: it ends with it, as all that the farm writes does.
+
+    Further up it may quote whatever somebody put into a file, and so a mark too.
+    """
+    return text.rstrip().endswith(mark)
+
+
 def plain(text: str) -> str:
     """Text as it is: what Markdown and HTML would take for a sign is escaped (CommonMark 0.31, section 2.4)."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", clean(text, MAX_PLAIN_CHARS))

@@ -25,7 +25,7 @@ from scheduler.database.tables import Claim, HeardComment, Publication, Thread, 
 from scheduler.farm import Farm
 from scheduler.hub.hub import Hub
 from scheduler.hub.hub_errors import Missing, Moved, told_apart
-from scheduler.publish.text import answer_body, answer_mark
+from scheduler.publish.text import answer_body, answer_mark, is_marked
 from scheduler.record import add_event
 from scheduler.requests.locking import lock_all
 from scheduler.requests.reverifying import ask_for
@@ -282,7 +282,7 @@ def _answer(farm: Farm, own_name: str, model_id: str, found: DiscussionWithDetai
         ).all()
     own = [event.content for event in found.events if isinstance(event, DiscussionComment) and event.author == own_name]
     for heard in waiting:
-        if heard.answer is not None and not any(answer_mark(heard.comment_id) in text for text in own):
+        if heard.answer is not None and not any(is_marked(text, answer_mark(heard.comment_id)) for text in own):
             with told_apart(f"answering in discussion {found.num} of {model_id}"):
                 farm.hub.api.comment_discussion(model_id, found.num, answer_body(heard.answer, heard.comment_id))
         with farm.database.transaction() as session:

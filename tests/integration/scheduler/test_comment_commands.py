@@ -12,6 +12,7 @@ from sqlalchemy import func, select, update
 from deploy.localhub import names
 from scheduler.admission.priorities import COMMUNITY_PRIORITY, REQUESTED_PRIORITY
 from scheduler.database.tables import Claim, Event, HeardComment, Publication, now
+from scheduler.publish.text import answer_body, answer_mark
 from scheduler.requests.comment_commands import take_commands
 from specs.errors import HubAway, HubBusy, NoAccess
 from tests.support.databases import SQLITE
@@ -81,6 +82,15 @@ def test_an_answer_that_was_interrupted_is_given_once(site: Publishing) -> None:
     assert len(site.said(OURS)) == 2
     with site.farm.database.reading() as session:
         assert None not in session.scalars(select(HeardComment.answered_at)).all()
+
+
+def test_an_answer_that_quotes_the_mark_of_another_is_not_taken_for_that(site: Publishing) -> None:
+    say(site, "tiny", OURS)
+    asking = site.user("reader").get_discussion_details("tiny/model", OURS).events[-1].id
+    quoting = answer_body(f"not known: {answer_mark(asking)}", "c0ffee")
+    site.farm.hub.api.comment_discussion("tiny/model", OURS, quoting)
+    take_commands(site.farm)
+    assert len(site.said(OURS)) == 3, "the farm's discussion and two answers"
 
 
 def test_a_member_of_the_organisation_may_and_a_member_of_another_may_not(site: Publishing) -> None:

@@ -10,10 +10,10 @@ from huggingface_hub import HfApi
 
 from scheduler.hub.hub import Hub
 from scheduler.publish.draft import Draft, Published
-from scheduler.publish.text import body_mark, title_mark
+from scheduler.publish.text import answer_body, body_mark, title_mark
 from specs.errors import HubAway
 from tests.support.hub_content import entry, submit
-from tests.support.proposing_site import BENCHMARK, CLAIM, FARM, MODEL, Site, proposing_site, publication
+from tests.support.proposing_site import BENCHMARK, CLAIM, FARM, MODEL, VERDICT, Site, proposing_site, publication
 
 site = proposing_site
 
@@ -88,6 +88,16 @@ def test_two_verdicts_get_a_pull_request_each_whatever_title_the_first_has_by_th
         publication(verdict_id=other, title=f"50 {title_mark(other)}", body=body_mark(other), value=50.0, notes="cot")
     )
     assert [number for number, *_ in site.threads()] == [1, 2]
+
+
+def test_what_the_farm_quotes_in_an_answer_does_not_count_as_the_verdict(site: Site) -> None:
+    number = submit(site.served.local, site.model, CLAIM, author="eve", create_pr=True)
+    assert number is not None
+    # The reason why another entry of hers was refused quotes its key.
+    site.hub.api.comment_discussion(MODEL, number, answer_body(f"not known: {body_mark(VERDICT)}", "c0ffee"))
+    assert site.publish(publication(pull_request=number)).kind == "published"
+    assert site.comments(number)[-1].content == publication().body
+    assert site.publish(publication(pull_request=number)).kind == "already"
 
 
 class CutOffError(RuntimeError):
