@@ -22,9 +22,7 @@ from specs.judging.verdict import Outcome
 
 log = logging.getLogger(__name__)
 
-OVERTAKEN = (
-    "The badge in this pull request is revoked: a later run did not reproduce the score. Please do not merge it."
-)
+OVERTAKEN = "The badge in this is revoked: a later run did not reproduce the score. Please neither merge nor cite it."
 REPLACED = "Superseded by #{}, which has the proof of a later run. Please do not merge this one."
 
 
@@ -39,8 +37,10 @@ def see_to_earlier(farm: Farm, author: str, claim_id: str, done: Published) -> N
     # Also where a mismatch is withdrawn by now: the badges that it revoked stay so.
     model_id, numbers = _overtaken(farm, claim_id)
     for number in numbers:
-        with _once_written(done):
-            _close_proposed(farm.hub, author, model_id, number, OVERTAKEN)
+        # Not where it was just told: that is news.
+        if number != done.number:
+            with _once_written(done):
+                _close_own(farm.hub, author, model_id, number, OVERTAKEN)
     _close_replaced(farm, author, claim_id, done)
     _correct(farm, author, claim_id, done)
 
@@ -89,7 +89,7 @@ def _close_replaced(farm: Farm, author: str, claim_id: str, done: Published) -> 
         model_id, (latest, earlier) = claim.model_id, replaced_by(session, claim, done.number)
     for number in earlier:
         with _once_written(done):
-            _close_proposed(farm.hub, author, model_id, number, REPLACED.format(latest))
+            _close_own(farm.hub, author, model_id, number, REPLACED.format(latest), proposals_alone=True)
 
 
 def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
@@ -107,11 +107,15 @@ def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
         _close_corrected(farm.hub, author, model_id, thread, claim_id, text)
 
 
-def _close_proposed(hub: Hub, author: str, model_id: str, number: int, why: str) -> None:
-    """Close a pull request of the farm's own whose proof is not to be merged any more, if it is still open."""
-    with suppress(Missing), told_apart(f"pull request {number} of {model_id}"):
+def _close_own(hub: Hub, author: str, model_id: str, number: int, why: str, *, proposals_alone: bool = False) -> None:
+    """Close a thread that the farm opened with a proof which does not count any more, if it is still open.
+
+    With `proposals_alone` a discussion stays open: its proof is superseded and true, and nobody can merge it.
+    """
+    with suppress(Missing), told_apart(f"discussion {number} of {model_id}"):
         found = hub.api.get_discussion_details(model_id, number)
-        if found.is_pull_request and found.author == author and found.status in STILL_OPEN:
+        is_meant = found.is_pull_request or not proposals_alone
+        if is_meant and found.author == author and found.status in STILL_OPEN:
             hub.api.change_discussion_status(model_id, number, "closed", comment=why)
 
 

@@ -438,13 +438,16 @@ def test_an_older_run_takes_no_badge_from_another_entry(site: Publishing) -> Non
     assert badges(site) == {old: None, other: None}
 
 
+@pytest.mark.parametrize("mode", ["pull_request", "comment"])
 @pytest.mark.parametrize("mismatch_is", ["decided", "gone before it is written", "gone before it is entered"])
-def test_a_pull_request_with_a_revoked_badge_is_closed_if_nobody_merged_it(tmp_path: Path, mismatch_is: str) -> None:
-    with publishing_farm(tmp_path, SQLITE, publish={"mode": "pull_request"}) as site:
+def test_what_the_farm_opened_with_a_badge_that_is_revoked_is_closed_if_it_is_open(
+    tmp_path: Path, mismatch_is: str, mode: str
+) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish={"mode": mode}) as site:
         complete(site.farm, 100)
         site.publish()
         found = site.user("reader").get_discussion_details("tiny/model", 2)
-        assert (found.is_pull_request, found.author, found.status) == (True, OWN, "open")
+        assert (found.is_pull_request, found.author, found.status) == (mode == "pull_request", OWN, "open")
         reverify(site.farm.database, site.living()[50.0].claim_id, "new drivers", ADA)
         site.plan()
         complete(site.farm, 20)
