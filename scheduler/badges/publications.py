@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, sele
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
-from scheduler.badges.revoking import is_outdone_by
+from scheduler.badges.revoking import is_outdone_by, is_score_of, pins_the_same
 from scheduler.database.session import Database
 from scheduler.database.tables import Badge, Claim, Publication, Reproduction, SpecFile, VerdictRow, now
 from scheduler.state_machine import ClaimState
@@ -30,7 +30,7 @@ def is_wanted(session: Session, rules: PublishRules, claim: Claim) -> bool:
     """Whether the badge of a verified claim is written: unless its like stands on the Hub already."""
     if rules.mode == "off":
         return False
-    if told_in(session, claim) is not None:
+    if told_in(session, claim):
         # What the farm said of this score is not so any more.
         return True
     if "verified" not in rules.verdicts:
@@ -128,21 +128,21 @@ def want_mismatches(database: Database, rules: PublishRules) -> int:
     return len(missing)
 
 
-def told_in(session: Session, claim: Claim) -> int | None:
-    """Number of the thread where the farm said that it did not reproduce an entry's score, and has no proof told since.
+def told_in(session: Session, claim: Claim) -> tuple[int, ...]:
+    """Numbers of the threads where the farm said that it did not reproduce a claim's score, and told no proof since.
 
-    What becomes of the same score is said there too.
+    The latest comes first: what becomes of the same score, whatever its entry's notes and file are by then, is said
+    there too. There are more where two entries with one score were judged at once.
     """
-    entry = {"slot": claim.slot, "value": claim.value, "created_at": claim.created_at}
-    return session.scalar(_TOLD_IN, entry)
+    found = session.scalars(_TOLD_IN, {"claim_id": claim.claim_id})
+    return tuple(dict.fromkeys(number for number in found if number is not None))
 
 
 def _told_in() -> Select[int | None]:
-    earlier, verdict, written = aliased(Claim), aliased(VerdictRow), aliased(Publication)
+    this, earlier, verdict, written = aliased(Claim), aliased(Claim), aliased(VerdictRow), aliased(Publication)
     later, answer, proof = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     reproduced_since = exists().where(
-        later.slot == earlier.slot,
-        later.value == earlier.value,
+        _is_told_with(later, earlier),
         later.created_at > earlier.created_at,
         answer.claim_id == later.claim_id,
         answer.outcome == Outcome.VERIFIED,
@@ -153,18 +153,25 @@ def _told_in() -> Select[int | None]:
         select(written.number)
         .join(earlier, earlier.claim_id == written.claim_id)
         .join(verdict, verdict.claim_id == written.claim_id)
+        .join(this, _is_told_with(earlier, this))
         .where(
-            earlier.slot == bindparam("slot"),
-            earlier.value == bindparam("value"),
-            earlier.created_at < bindparam("created_at"),
+            this.claim_id == bindparam("claim_id"),
+            earlier.created_at < this.created_at,
             verdict.outcome == Outcome.MISMATCH,
             written.state == "published",
             written.number.is_not(None),
             ~reproduced_since,
         )
         .order_by(earlier.created_at.desc())
-        .limit(1)
     )
+
+
+def _is_told_with(one: type[Claim], other: type[Claim]) -> ColumnElement[bool]:
+    """Whether what is found of one claim is news of the other: the same score, on main or on the same pull request.
+
+    An entry's own story goes on where it pins another commit by now; what another entry pins is another thing.
+    """
+    return and_(is_score_of(one, other), one.ref == other.ref, or_(one.slot == other.slot, pins_the_same(one, other)))
 
 
 _TOLD_IN = _told_in()

@@ -124,9 +124,7 @@ def _outdone(mismatch: type[Claim], revision: str | InstrumentedAttribute[str | 
         .join(mismatch, is_outdone_by(Claim, mismatch))
         .where(
             or_(
-                Claim.dataset_revision.is_not_distinct_from(mismatch.dataset_revision),
-                # However either says that it is about the benchmark as it is now.
-                and_(pins_nothing(Claim), pins_nothing(mismatch)),
+                pins_the_same(Claim, mismatch),
                 Reproduction.dataset_revision == revision,
                 # Or at a commit that is known to hold the same questions. What is unknown equals nothing.
                 _content_at(Reproduction.dataset_revision) == _content_at(revision),
@@ -151,6 +149,13 @@ def pins_nothing(claim: type[Claim]) -> ColumnElement[bool]:
     return or_(claim.dataset_revision.is_(None), claim.dataset_revision.in_(HEAD_REFS))
 
 
+def pins_the_same(one: type[Claim], other: type[Claim]) -> ColumnElement[bool]:
+    """Whether two entries name the same commit, or say, however either does, that they are about what is there now."""
+    return or_(
+        one.dataset_revision.is_not_distinct_from(other.dataset_revision), and_(pins_nothing(one), pins_nothing(other))
+    )
+
+
 def _revoke(session: Session, outdone: Select[Badge, str]) -> int:
     earlier = session.execute(outdone.with_for_update(of=Badge)).all()
     for badge, claim_id in earlier:
@@ -159,20 +164,31 @@ def _revoke(session: Session, outdone: Select[Badge, str]) -> int:
 
 
 def is_outdone_by(earlier: type[Claim], mismatch: Claim | type[Claim]) -> ColumnElement[bool]:
-    """Whether a mismatch concerns what the badge of another claim states: a score of a model on a task, and its scale.
+    """Whether a mismatch concerns what the badge of another claim states.
 
-    Not by the slot, whose notes, file and pull request no token states. But what anybody claims on a pull request says
-    nothing against a badge from elsewhere: whoever wants that revoked would claim it until a run comes out so.
+    What anybody claims on a pull request says nothing against a badge from elsewhere: whoever wants that revoked would
+    claim it until a run comes out so.
     """
     return and_(
-        earlier.model_id == mismatch.model_id,
-        earlier.dataset_id == mismatch.dataset_id,
-        or_(earlier.task_id.is_not_distinct_from(mismatch.task_id), _task_run_for(earlier) == _task_run_for(mismatch)),
-        earlier.value == mismatch.value,
-        # That a benchmark's scores are percentages by now says nothing of what 0.57 was as a fraction.
-        scale_of(earlier).is_not_distinct_from(scale_of(mismatch)),
+        is_score_of(earlier, mismatch),
         or_(literal("main") == mismatch.ref, earlier.ref == mismatch.ref),
         earlier.claim_id != mismatch.claim_id,
+    )
+
+
+def is_score_of(one: type[Claim], other: Claim | type[Claim]) -> ColumnElement[bool]:
+    """Whether two claims state the same score, as a badge does: of a model on a task, and its scale.
+
+    Not by the slot, whose notes, file and pull request no token states.
+    """
+    return and_(
+        one.model_id == other.model_id,
+        # As it stands in no index: SQLite would go through all claims on a benchmark, and of a model there are few.
+        one.dataset_id.concat("") == other.dataset_id,
+        or_(one.task_id.is_not_distinct_from(other.task_id), _task_run_for(one) == _task_run_for(other)),
+        one.value == other.value,
+        # That a benchmark's scores are percentages by now says nothing of what 0.57 was as a fraction.
+        scale_of(one).is_not_distinct_from(scale_of(other)),
     )
 
 

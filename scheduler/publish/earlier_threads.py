@@ -47,7 +47,11 @@ def see_to_earlier(farm: Farm, author: str, claim_id: str, done: Published) -> N
 
 def thread_of(session: Session, claim: Claim) -> int | None:
     """The farm's own discussion on a claim's score; on a pull request all is said there anyway."""
-    return told_in(session, claim) if claim.pull_request is None else None
+    return next(iter(_threads_of(session, claim)), None)
+
+
+def _threads_of(session: Session, claim: Claim) -> tuple[int, ...]:
+    return told_in(session, claim) if claim.pull_request is None else ()
 
 
 @contextmanager
@@ -98,13 +102,14 @@ def _correct(farm: Farm, author: str, claim_id: str, done: Published) -> None:
         return
     with farm.database.reading() as session:
         claim = session.get_one(Claim, claim_id)
-        model_id, thread = claim.model_id, thread_of(session, claim)
-        if thread is None or claim.verdict is None or claim.verdict.outcome != Outcome.VERIFIED:
+        model_id, threads = claim.model_id, _threads_of(session, claim)
+        if claim.verdict is None or claim.verdict.outcome != Outcome.VERIFIED:
             return
     proof = f" The proof: #{done.number}." if done.number is not None else ""
     text = f"A later run reproduced this score: {link(claim_url(farm.settings.public_url, claim_id))}.{proof}"
-    with _once_written(done):
-        _close_corrected(farm.hub, author, model_id, thread, claim_id, text)
+    for thread in threads:
+        with _once_written(done):
+            _close_corrected(farm.hub, author, model_id, thread, claim_id, text)
 
 
 def _close_own(hub: Hub, author: str, model_id: str, number: int, why: str, *, proposals_alone: bool = False) -> None:

@@ -526,6 +526,53 @@ def test_what_becomes_of_a_score_that_was_not_reproduced_is_told_where_that_was(
         assert (len(site.said(2)), len(site.threads())) == (3, 4 if "verified" in verdicts else 3)
 
 
+@ON_BOTH
+@pytest.mark.parametrize("name", ["results.yaml", "moved.yaml"], ids=["other notes", "another file"])
+def test_what_becomes_of_a_score_is_told_in_one_discussion_whatever_its_entry_is_by_then(
+    tmp_path: Path, databases: Databases, name: str
+) -> None:
+    with publishing_farm(tmp_path, databases, publish=WANTS) as site:
+        complete(site.farm, 20)
+        site.publish()
+        # The run that did not reproduce the score answers this entry too.
+        now_is = say(site, 50, name)
+        assert ["did not reproduce the score `50`" in text for text in site.said(2)] == [True, True]
+        run_again(site, now_is, 100)
+        assert site.status(2) == "closed"
+        assert "A later run reproduced this score" in site.said(2)[2]
+        assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN]
+
+
+def test_a_score_is_set_right_in_each_discussion_that_says_otherwise(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
+        submit(site.served.local, MODEL, entry("acme/bench", 50, more="  notes: cot\n"), name="beside.yaml")
+        site.scan()
+        with site.farm.database.transaction() as session:
+            # Found at once, of which neither is the earlier one.
+            session.execute(update(Claim).values(created_at=now()))
+        site.plan()
+        complete(site.farm, 20)
+        site.publish()
+        assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN]
+        again(site, 50.0, 100)
+        assert [site.status(number) for number in (2, 3)] == ["closed", "closed"]
+        assert ["A later run reproduced this score" in site.said(number)[-1] for number in (2, 3)] == [True, True]
+
+
+def test_what_is_found_at_another_commit_than_an_entry_pins_is_no_news_of_it(tmp_path: Path) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
+        complete(site.farm, 20)
+        site.publish()
+        with site.farm.database.transaction() as session:
+            # As if another entry, which pins a commit, came with the same score.
+            pinned = site.living()[50.0]
+            session.execute(
+                update(Claim).where(Claim.claim_id == pinned.claim_id).values(slot="another", dataset_revision="a" * 40)
+            )
+        say(site, 50, "moved.yaml")
+        assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN]
+
+
 def test_a_proof_is_known_to_the_farm_where_the_discussion_of_the_mismatch_before_it_is_locked(tmp_path: Path) -> None:
     with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
         complete(site.farm, 20)
