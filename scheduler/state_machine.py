@@ -44,9 +44,10 @@ class ReproductionState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """No claim needs it any more, somebody had it cancelled, or its repo was closed or taken away between two attempts.
+    """No claim needs it any more, somebody had it cancelled, its repo was closed or taken away between two attempts, or
+    it was not done by its deadline.
 
-    Claims that waited for one of the last kind are blocked or have failed."""
+    Claims that waited for one of the last two kinds are blocked or have failed."""
 
 
 CLAIM_TRANSITIONS: dict[ClaimState, frozenset[ClaimState]] = {

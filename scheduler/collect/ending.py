@@ -224,7 +224,7 @@ def _again(session: Session, reproduction: Reproduction, why: str, delay_seconds
 
 def _end(session: Session, reproduction: Reproduction, consequence: Consequence, why: str, reason: str) -> None:
     """End a reproduction, and tell the claims that wait for it that it will not judge them, and for what reason."""
-    cancelled = consequence is Consequence.NOTHING or _was_taken_away(session, reproduction)
+    cancelled = consequence is Consequence.NOTHING or _is_begun_as_it_was(session, reproduction)
     ended = ReproductionState.CANCELLED if cancelled else ReproductionState.FAILED
     move_reproduction(session, reproduction, ended, why)
     if consequence is Consequence.BLOCK and not any(each.stage in AT_THE_ENGINE for each in reproduction.attempts):
@@ -241,14 +241,18 @@ def _end(session: Session, reproduction: Reproduction, consequence: Consequence,
             give_verdict(session, claim, Verdict(outcome=outcome, reason=reason[:MAX_REASON_CHARS], comparison=None))
 
 
-def _was_taken_away(session: Session, reproduction: Reproduction) -> bool:
-    """Whether a run that had come to an engine was kept from the next by what a repo's owner may have done.
+def _is_begun_as_it_was(session: Session, reproduction: Reproduction) -> bool:
+    """Whether a run that had come to an engine had all its time there, or was kept from the next by a repo's owner.
 
-    They may have seen how it went: like one that was cancelled under way it is begun again as it was. So is one that
-    was begun again, however often they do it.
+    They may have seen how it went, and how long answers are is the model's doing: like one that was cancelled under way
+    it is begun again as it was. So is one that was begun again, however often they take a repo away.
     """
     latest = reproduction.attempts[-1] if reproduction.attempts else None
-    if latest is None or latest.outcome not in BY_THE_OWNER or latest.stage in AT_THE_ENGINE:
+    if latest is None:
+        return False
+    if latest.stage in AT_THE_ENGINE:
+        return latest.outcome == AttemptOutcome.TIMED_OUT
+    if latest.outcome not in BY_THE_OWNER:
         return False
     if any(each.stage in AT_THE_ENGINE for each in reproduction.attempts):
         return True

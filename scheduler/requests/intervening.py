@@ -122,7 +122,7 @@ def _cancel_claim(session: Session, claim: Claim, why: str, operator: str, *, op
 def _refuse_to_cancel_twice(session: Session, reproduction: Reproduction) -> None:
     if is_operators_to_cancel(session, reproduction):
         raise InterventionError(
-            f"reproduction {reproduction.reproduction_id} was cancelled under way once and begun again: it goes to its"
+            f"reproduction {reproduction.reproduction_id} was cut off under way once and begun again: it goes to its"
             " end, unless the farm's operator cancels it"
         )
 

@@ -82,12 +82,12 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
     if outcome not in (Outcome.FAILED, Outcome.UNSUPPORTED):
         # Of those no run found anything out: whoever mends what was wrong would wait a day for nothing.
         _refuse_too_soon(session, claim, rules)
-    taken_away = _was_taken_away(claim)
+    cut_off = _was_cut_off(claim)
     said = clean(f"to be verified again, asked for by {actor}: {why}", MAX_WHY_CHARS)
     anew = submit_again(session, claim, said, f"after claim {claim.claim_id} was {outcome}", actor)
     # Else whoever saw it go badly could take it away, and ask for other luck.
-    anew.asked_priority, anew.fresh_after = priority, claim.fresh_after if taken_away else now()
-    then = "planned as it was" if taken_away else "which a fresh run decides"
+    anew.asked_priority, anew.fresh_after = priority, claim.fresh_after if cut_off else now()
+    then = "planned as it was" if cut_off else "which a fresh run decides"
     return Asked(
         anew.claim_id,
         (
@@ -97,8 +97,8 @@ def ask_for(session: Session, claim: Claim, why: str, actor: str, priority: int,
     )
 
 
-def _was_taken_away(claim: Claim) -> bool:
-    """Whether a decided claim's run, begun already, was kept from going on: that is begun again, as by `retry`."""
+def _was_cut_off(claim: Claim) -> bool:
+    """Whether a decided claim's run, begun already, was not let go on: that is begun again, as by `retry`."""
     run = claim.reproduction
     return run is not None and run.state == ReproductionState.CANCELLED
 

@@ -301,7 +301,7 @@ def test_a_run_that_ends_without_a_report_counts_as_what_it_held_at_least(farm: 
         else:
             with farm.database.transaction() as session:
                 reproduction = session.get_one(Reproduction, name)
-                end_attempt(session, farm.policy, reproduction, AttemptOutcome.TIMED_OUT, "more than a day")
+                end_attempt(session, farm.policy, reproduction, AttemptOutcome.REQUESTS_REFUSED, "no such sampling")
     with farm.database.reading() as session:
         ended = {name: session.get_one(Reproduction, name) for name in (short, long, waited)}
     assert {str(each.state) for each in ended.values()} == {"failed" if end == "it failed" else "cancelled"}

@@ -380,28 +380,30 @@ def tried_again(farm: ControlPlane) -> Reproduction:
 
 @ON_BOTH
 @pytest.mark.parametrize(
-    "outcome",
+    ("outcome", "stage", "again_at"),
     [
-        AttemptOutcome.NO_ACCESS,
-        AttemptOutcome.MODEL_FAILED,
+        # Again sooner than its worker said a word.
+        (AttemptOutcome.NO_ACCESS, Stage.WAITING, None),
+        (AttemptOutcome.MODEL_FAILED, Stage.WAITING, None),
         # Its benchmark was: a repo that is hidden is as one that is not there.
-        AttemptOutcome.SPEC_FAILED,
+        (AttemptOutcome.SPEC_FAILED, Stage.WAITING, None),
+        (AttemptOutcome.TIMED_OUT, Stage.RUNNING, Stage.RUNNING),
     ],
 )
-def test_a_run_whose_model_was_closed_while_it_was_under_way_is_begun_again_as_it_was(
-    farm: ControlPlane, outcome: AttemptOutcome
+def test_a_run_that_was_closed_or_timed_out_while_it_was_under_way_is_begun_again_as_it_was(
+    farm: ControlPlane, outcome: AttemptOutcome, stage: Stage, again_at: Stage | None
 ) -> None:
     say(farm, 50)
-    ended(farm, AttemptOutcome.HANDED_BACK, Stage.RUNNING)
-    run = ended(farm, outcome, Stage.WAITING)
+    if stage is Stage.WAITING:
+        ended(farm, AttemptOutcome.HANDED_BACK, Stage.RUNNING)
+    run = ended(farm, outcome, stage)
     assert run.state == ReproductionState.CANCELLED
-    # And however often it is closed again.
+    # And however often that comes again.
     for _ in range(2):
         anew = tried_again(farm)
         assert anew.reproduction_id != run.reproduction_id
         assert (anew.seed, anew.stopping) == (run.seed, run.stopping)
-        # Sooner than its worker said a word.
-        ended(farm, outcome, None)
+        ended(farm, outcome, again_at)
 
 
 @ON_BOTH
@@ -434,6 +436,8 @@ def test_a_run_that_was_taken_away_is_begun_again_for_who_asks_to_verify_its_cla
     ("before", "outcome", "stage"),
     [
         (Stage.WAITING, AttemptOutcome.NO_ACCESS, None),
+        # In a queue.
+        (Stage.WAITING, AttemptOutcome.TIMED_OUT, None),
         # Its own weights do that, every time.
         (Stage.RUNNING, AttemptOutcome.MODEL_FAILED, Stage.STARTING_ENGINE),
         (Stage.RUNNING, AttemptOutcome.SPEC_FAILED, Stage.RUNNING),
