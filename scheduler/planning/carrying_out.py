@@ -80,7 +80,7 @@ def carry_out(database: Database, policy: Policy, answers: Sequence[Assessment])
             answers = [each for each in answers if not _is_asked_anew(claims[each.claim_id], each, anew)]
         begun = begun_for(session, [claims[each.claim_id] for each in answers], weights, keys)
         shared = JoinableRuns(session, keys, {each.reproduction_id for each in begun})
-        runs = _Runs(shared, begun, policy.reverify, made_lately(session, by_id, policy.reverify))
+        runs = _Runs(shared, begun, policy.reverify, made_lately(session, by_id, weights, policy.reverify))
         new = [
             made
             for answer in answers
@@ -110,7 +110,7 @@ class _Runs:
     begun: Sequence[Begun]
     rules: ReverifyRules
     made: dict[Target, set[Made]]
-    """What was planned of late of the claims' models; not what another planner plans just now."""
+    """What was planned of late of the claims' models and weights; not what another planner plans just now."""
 
     late: dict[Reproduction, list[Claim]] = field(default_factory=dict)
     """The claims that joined one that is completed: it judges them once all have, as it reads what it measured once."""
@@ -122,20 +122,27 @@ class _Runs:
     def is_further(self, claim: Claim, answer: Assessment, run: Admitted) -> bool:
         """Whether a run of other weights or another revision was planned of late for the same model and task.
 
-        Else a file more in the model's repo, or each commit of the benchmark, would be two draws more, the first of
-        them cheap. Where both are the same, `one_was_sent` and `Freshness` tell. An entry on main does not pay for what
-        was claimed on a pull request, which anybody may open.
+        Or of the same weights under another name in its namespace. Else a file more in the model's repo, each commit of
+        the benchmark, or each name that the repo is given, would be two draws more, the first of them cheap. Where all
+        are the same, `one_was_sent` and `Freshness` tell. An entry on main does not pay for what was claimed on a pull
+        request, which anybody may open.
         """
-        revision = answer.benchmark.revision if answer.benchmark is not None else None
-        made = self.made.get(Target(claim.model_id, claim.dataset_id, run.task_id), set())
-        counted = {each.versions for each in made if claim.pull_request is not None or not each.community}
-        return run.settings.sample_limit is None and not counted <= {Versions(answer.weights_sha256, revision)}
+        own = Versions(answer.weights_sha256, answer.benchmark.revision if answer.benchmark is not None else None)
+        made = self.made.get(Target.of(claim.model_id, claim.dataset_id, run.task_id), set())
+        is_another = any(
+            each.versions != own
+            if each.model_id == claim.model_id
+            else each.versions.weights_sha256 == own.weights_sha256
+            for each in made
+            if claim.pull_request is not None or not each.community
+        )
+        return run.settings.sample_limit is None and is_another
 
     def add(self, new: Reproduction) -> None:
         """One that this transaction makes."""
         self.shared.add(new)
-        this = Target(new.model_id, new.dataset_id, new.task_id)
-        self.made.setdefault(this, set()).add(Made(Versions(new.weights_sha256, new.dataset_revision), new.community))
+        made = Made(new.model_id, Versions(new.weights_sha256, new.dataset_revision), new.community)
+        self.made.setdefault(Target.of(new.model_id, new.dataset_id, new.task_id), set()).add(made)
 
 
 def _carry_out(

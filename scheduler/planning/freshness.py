@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select, union
 from sqlalchemy.orm import Session, aliased
 
 from scheduler.database.tables import Claim, Reproduction, now
@@ -39,11 +39,16 @@ class Freshness(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What a run is a try at."""
+    """What a run is a try at, by whichever model of its namespace: that gives a model another name when it likes."""
 
-    model_id: str
+    namespace: str
     dataset_id: str | None
     task_id: str | None
+
+    @classmethod
+    def of(cls, model_id: str, dataset_id: str | None, task_id: str | None) -> Target:
+        """That of a run of this model."""
+        return cls(model_id.partition("/")[0], dataset_id, task_id)
 
 
 class Versions(NamedTuple):
@@ -186,28 +191,39 @@ def _may_tell(run: type[Reproduction]) -> ColumnElement[bool]:
 class Made(NamedTuple):
     """A run that was planned of late."""
 
+    model_id: str
     versions: Versions
     community: bool
     """Whether it was planned for a claim on a pull request, which anybody may open."""
 
 
-def made_lately(session: Session, models: Collection[str], rules: ReverifyRules) -> dict[Target, set[Made]]:
-    """The runs of some models that were planned within policy's cooldown."""
+def made_lately(
+    session: Session, models: Collection[str], weights: Collection[str], rules: ReverifyRules
+) -> dict[Target, set[Made]]:
+    """The runs of some models, or of some `weights` under any name, that were planned within policy's cooldown."""
     since = now() - timedelta(seconds=rules.cooldown_seconds)
     made: dict[Target, set[Made]] = {}
-    rows = session.execute(_MADE, {"models": list(models), "since": since})
+    rows = session.execute(_MADE, {"models": list(models), "weights": list(weights), "since": since})
     for model_id, dataset_id, task_id, weights_sha256, revision, community in rows:
-        found = Made(Versions(weights_sha256, revision), community)
-        made.setdefault(Target(model_id, dataset_id, task_id), set()).add(found)
+        found = Made(model_id, Versions(weights_sha256, revision), community)
+        made.setdefault(Target.of(model_id, dataset_id, task_id), set()).add(found)
     return made
 
 
-_MADE = (
-    select(*(getattr(Reproduction, name) for name in (*Target._fields, *Versions._fields, "community")))
-    .distinct()
-    .where(
-        Reproduction.model_id.in_(bindparam("models", expanding=True)),
-        Reproduction.created_at > bindparam("since"),
-        _may_tell(Reproduction),
+# Each by an index of its own.
+_MADE = union(
+    *(
+        select(
+            Reproduction.model_id,
+            Reproduction.dataset_id,
+            Reproduction.task_id,
+            Reproduction.weights_sha256,
+            Reproduction.dataset_revision,
+            Reproduction.community,
+        ).where(found, Reproduction.created_at > bindparam("since"), _may_tell(Reproduction))
+        for found in (
+            Reproduction.model_id.in_(bindparam("models", expanding=True)),
+            Reproduction.weights_sha256.in_(bindparam("weights", expanding=True)),
+        )
     )
 )

@@ -15,8 +15,9 @@ from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.api.plan import plan_view
 from scheduler.collect.ending import end_attempt
-from scheduler.database.tables import Claim, Reproduction, now
+from scheduler.database.tables import Claim, Model, Reproduction, now
 from scheduler.dispatch.dispatcher import dispatch
+from scheduler.reaping.reaper import reap
 from scheduler.record import move_reproduction
 from scheduler.requests import intervening
 from scheduler.state_machine import ClaimState, ReproductionState
@@ -31,6 +32,7 @@ from tests.support import deciding
 from tests.support.asking_again import reverify
 from tests.support.databases import ON_BOTH, Databases, mostly_sqlite
 from tests.support.hub_content import add_benchmark, add_model, entry, submit
+from tests.support.queues import EMPTY_QUEUES
 from tests.support.rows import measurement
 from tests.support.scheduler import ControlPlane, control_plane
 from tests.support.sent_batches import sent_batches
@@ -285,6 +287,54 @@ def test_a_run_of_other_weights_within_a_day_asks_every_sample(farm: ControlPlan
     assert order.ref.reproduction_id == run_of(farm, second).reproduction_id
     assert len({run.weights_sha256 for run in farm.reproductions()}) == 2
     assert (order.stopping is not None) == early
+
+
+@ON_BOTH
+@pytest.mark.parametrize(
+    ("how", "name", "early"),
+    [
+        ("renamed", "tiny/model0", False),
+        ("copied", "tiny/model0", False),
+        ("copied at once", "tiny/model0", False),
+        ("claimed on a pull request, and copied", "tiny/model0", True),
+        ("copied, two days later", "tiny/model0", True),
+        ("copied", "big/model", True),
+    ],
+)
+def test_a_run_of_the_same_weights_under_another_name_asks_every_sample(
+    farm: ControlPlane, how: str, name: str, *, early: bool
+) -> None:
+    hub, text = farm.served.local, entry(BENCHMARK, 90.0)
+    repo = add_model(hub, "tiny/model")
+    by_whom: dict[str, Any] = {"author": "fan", "create_pr": True} if "pull request" in how else {}
+    submit(hub, repo, text, **by_whom)
+
+    def look() -> None:
+        with farm.database.transaction() as session:
+            session.execute(update(Model).values(looked_at=None))
+        farm.scan()
+        farm.plan()
+        orders(farm)
+
+    if how != "copied at once":
+        look()
+    if "later" in how:
+        with farm.database.transaction() as session:
+            session.execute(update(Reproduction).values(created_at=now() - timedelta(days=2)))
+    if how == "renamed":
+        hub.move_repo(repo, RepoName(RepoType.MODEL, name))
+        # The old name's claim is withdrawn, and its run, which goes badly, cancelled.
+        look()
+        reap(farm.database, farm.policy, *EMPTY_QUEUES)
+    else:
+        submit(hub, add_model(hub, name), text)
+    look()
+    runs = farm.reproductions()
+    assert len({run.weights_sha256 for run in runs}) == 1
+    assert len({run.model_id for run in runs}) == len({run.seed for run in runs}) == 2
+    assert [run.stopping is not None for run in runs] == [True, early]
+    plans = {claim.model_id: claim.foreseen for claim in farm.claims()}
+    assert (plans[runs[-1].model_id] or {})["every_sample"] != early
 
 
 def claims_at_once(farm: ControlPlane, *percents: float) -> list[str | None]:
