@@ -22,7 +22,9 @@ from specs.judging.verdict import Outcome
 
 log = logging.getLogger(__name__)
 
-OVERTAKEN = "The badge in this thread is revoked: a later run did not reproduce the score. Please neither merge nor cite it."
+OVERTAKEN = (
+    "The badge in this thread is revoked: a later run did not reproduce the score. Please neither merge nor cite it."
+)
 REPLACED = "Superseded by #{}, which has the proof of a later run. Please do not merge this one."
 
 

@@ -21,7 +21,7 @@ PROJECT = Path(__file__).parents[2]
 PAGE = (PROJECT / "docs" / "operator.md").read_text()
 OPERATIONS = (PROJECT / "docs" / "operations.md").read_text()
 COMPOSE = (PROJECT / "deploy" / "compose" / "policy.yaml").read_text()
-CONTROL, OF_WORKERS = PAGE.split("Those of workers begin with", 1)
+CONTROL, OF_WORKERS = PAGE.split("Workers' settings begin with", 1)
 
 
 def listed(text: str) -> dict[str, str]:
