@@ -132,19 +132,21 @@ def told_in(session: Session, claim: Claim) -> tuple[int, ...]:
     """Numbers of the threads where the farm said that it did not reproduce a claim's score, and told no proof since.
 
     The latest comes first: what becomes of the same score, whatever its entry's notes and file are by then, is said
-    there too. There are more where two entries with one score were judged at once.
+    there too. There are more where two entries with one score were judged at once. By when each was decided: which of
+    two entries was found first says nothing of that.
     """
     found = session.scalars(_TOLD_IN, {"claim_id": claim.claim_id})
     return tuple(dict.fromkeys(number for number in found if number is not None))
 
 
 def _told_in() -> Select[int | None]:
-    this, earlier, verdict, written = aliased(Claim), aliased(Claim), aliased(VerdictRow), aliased(Publication)
+    this, own = aliased(Claim), aliased(VerdictRow)
+    earlier, verdict, written = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     later, answer, proof = aliased(Claim), aliased(VerdictRow), aliased(Publication)
     reproduced_since = exists().where(
         _is_told_with(later, earlier),
-        later.created_at > earlier.created_at,
         answer.claim_id == later.claim_id,
+        answer.decided_at > verdict.decided_at,
         answer.outcome == Outcome.VERIFIED,
         proof.claim_id == later.claim_id,
         proof.state.in_(SET_RIGHT),
@@ -154,15 +156,18 @@ def _told_in() -> Select[int | None]:
         .join(earlier, earlier.claim_id == written.claim_id)
         .join(verdict, verdict.claim_id == written.claim_id)
         .join(this, _is_told_with(earlier, this))
+        .join(own, own.claim_id == this.claim_id)
         .where(
             this.claim_id == bindparam("claim_id"),
-            earlier.created_at < this.created_at,
+            earlier.claim_id != this.claim_id,
+            # One run decides all its claims at once.
+            or_(verdict.decided_at < own.decided_at, verdict.reproduction_id == own.reproduction_id),
             verdict.outcome == Outcome.MISMATCH,
             written.state == "published",
             written.number.is_not(None),
             ~reproduced_since,
         )
-        .order_by(earlier.created_at.desc())
+        .order_by(verdict.decided_at.desc())
     )
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import and_, delete, select, update
 
 from deploy.localhub.commits import CommitText
 from deploy.localhub.names import RepoName, RepoType
 from scheduler.badges import issuing
-from scheduler.badges.publications import LOOK_BACK, overtaken_by, revoked_of, want_mismatches
+from scheduler.badges.publications import LOOK_BACK, overtaken_by, revoked_of, told_in, want_mismatches
 from scheduler.badges.revoking import revoke, revoke_earlier
 from scheduler.badges.signing import Signer
 from scheduler.database.tables import Badge, Benchmark, Claim, Event, Publication, Reproduction, Thread, VerdictRow, now
@@ -547,16 +547,53 @@ def test_a_score_is_set_right_in_each_discussion_that_says_otherwise(tmp_path: P
     with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
         submit(site.served.local, MODEL, entry("acme/bench", 50, more="  notes: cot\n"), name="beside.yaml")
         site.scan()
-        with site.farm.database.transaction() as session:
-            # Found at once, of which neither is the earlier one.
-            session.execute(update(Claim).values(created_at=now()))
         site.plan()
         complete(site.farm, 20)
+        with site.farm.database.transaction() as session:
+            # As if by a run each, at one moment: neither is the earlier one.
+            session.execute(update(VerdictRow).values(decided_at=now(), reproduction_id=None))
         site.publish()
         assert [author for _, author, _ in site.threads()] == ["fan", OWN, OWN]
         again(site, 50.0, 100)
         assert [site.status(number) for number in (2, 3)] == ["closed", "closed"]
         assert ["A later run reproduced this score" in site.said(number)[-1] for number in (2, 3)] == [True, True]
+
+
+@pytest.mark.parametrize("written_last", [0, 1])
+def test_two_entries_that_one_run_did_not_reproduce_are_told_of_in_one_discussion(
+    tmp_path: Path, written_last: int
+) -> None:
+    with publishing_farm(tmp_path, SQLITE, publish=WANTS) as site:
+        submit(site.served.local, MODEL, entry("acme/bench", 50, more="  notes: cot\n"), name="beside.yaml")
+        site.scan()
+        site.plan()
+        complete(site.farm, 20)
+        want_mismatches(site.farm.database, site.farm.policy.publish)
+        with site.farm.database.transaction() as session:
+            same = Claim.claim_id == Publication.claim_id, Claim.value == 50
+            both = session.scalars(select(Publication).join(Claim, and_(*same)).order_by(Claim.created_at)).all()
+            for place, each in enumerate(both):
+                each.due_at = now() - timedelta(seconds=1 + (place != written_last))
+            assert len(both) == 2
+        site.publish()
+        assert [author for _, author, _ in site.threads()] == ["fan", OWN]
+
+
+@ON_BOTH
+def test_what_a_slow_run_says_after_another_entrys_proof_is_set_right_too(tmp_path: Path, databases: Databases) -> None:
+    with publishing_farm(tmp_path, databases, publish=WANTS) as site:
+        complete(site.farm, 20)
+        site.publish()
+        mismatch = site.living()[50.0].claim_id
+        beside = say(site, 50, "beside.yaml")
+        run_again(site, beside, 100)
+        with site.farm.database.transaction() as session:
+            # As if it had come only now, by a run that was made before.
+            session.execute(update(VerdictRow).where(VerdictRow.claim_id == mismatch).values(decided_at=now()))
+        anew = run_again(site, mismatch, 100)
+        with site.farm.database.reading() as session:
+            assert told_in(session, session.get_one(Claim, beside)) == ()
+        assert f"/claims/{anew}" in site.said(2)[-1]
 
 
 def test_what_is_found_at_another_commit_than_an_entry_pins_is_no_news_of_it(tmp_path: Path) -> None:
