@@ -40,15 +40,23 @@ class SharedEngine:
         `starting` while the engine starts and once before. What they raise ends this use alone; what else goes wrong
         goes wrong for the whole batch, such as a model that is not fetched by `until` (by `time.monotonic`).
         """
+        others = 0.0
         while not self._turn.acquire(timeout=LOOK_SECONDS):
+            # Whoever has the turn waits for them meanwhile.
+            others += LOOK_SECONDS if self._awaits_others() else 0.0
             wait()
         try:
-            ready = self._ready(wait, fetching, starting, until)
+            began = time.monotonic()
+            while self._awaits_others():
+                wait()
+                time.sleep(LOOK_SECONDS)
+            others += time.monotonic() - began
+            snapshot, engine = self._ready(fetching, starting, until + others)
             self._count(1)
         finally:
             self._turn.release()
         try:
-            yield ready
+            yield snapshot, engine, others
         finally:
             self._count(-1)
 
@@ -59,26 +67,22 @@ class SharedEngine:
         """
         self._hangs = True
 
+    def _awaits_others(self) -> bool:
+        return self._hangs and self._users > 0 and self._fault is None
+
     def close(self) -> None:
         """The batch is over; the engine stays warm, unless it is suspect."""
         if self._hangs:
             self._hangs = False
             self._bench.engines.discard()
 
-    def _ready(
-        self, wait: Callable[[], None], fetching: Callable[[], None], starting: Callable[[], None], until: float
-    ) -> tuple[Path, Engine, float]:
+    def _ready(self, fetching: Callable[[], None], starting: Callable[[], None], until: float) -> tuple[Path, Engine]:
         if self._fault is not None:
             raise self._fault
-        began = time.monotonic()
-        while self._hangs and self._users:
-            wait()
-            time.sleep(LOOK_SECONDS)
-        others = time.monotonic() - began
         self.close()
         batch = self._batch
         try:
-            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching, until + others)
+            snapshot = fetched(partial(self._bench.snapshots.model, batch.model), fetching, until)
             starting()
             engine = self._bench.engines.engine_for(batch.model, snapshot, batch.engine, batch.gpus, starting)
         except (Dropped, ToldToStop):
@@ -86,7 +90,7 @@ class SharedEngine:
         except Exception as error:
             self._fault = error
             raise
-        return snapshot, engine, others
+        return snapshot, engine
 
     def _count(self, more: int) -> None:
         with self._counting:
