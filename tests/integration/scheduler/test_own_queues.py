@@ -257,14 +257,20 @@ def test_what_failed_at_a_worker_that_has_its_engine_goes_to_another(
     assert batches(farm)["tiny/three"][0] == where
 
 
-@ON_BOTH
-def test_a_worker_that_a_run_failed_at_takes_it_again_where_no_other_is_idle(farm: Plane) -> None:
+def in_its_own_queue(farm: Plane) -> RunBatch:
+    """The batch in the own queue of w1, the pool's only worker that waits; all others are begun elsewhere."""
     Rows(farm.database).worker("w1")
     dispatch(farm.database, farm.policy)
-    (first,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
+    (mine,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
     for queue, batch in batches(farm).values():
         if queue == COMMON:
             begin(farm, batch, "elsewhere")
+    return mine
+
+
+@ON_BOTH
+def test_a_worker_that_a_run_failed_at_takes_it_again_where_no_other_is_idle(farm: Plane) -> None:
+    first = in_its_own_queue(farm)
     begin(farm, first, "w1")
     fail(farm, {"w1": first}, AttemptOutcome.WORKER_FAILED)
     before = now() + timedelta(seconds=farm.policy.run.lease_seconds)
@@ -401,12 +407,7 @@ def test_what_a_worker_took_while_nobody_listened_is_not_taken_from_it_before_it
 
 def behind_another(farm: Plane) -> str:
     """A batch waits in the own queue of w1, which runs another; returns the id of the one that waits."""
-    Rows(farm.database).worker("w1")
-    dispatch(farm.database, farm.policy)
-    (mine,) = (batch for queue, batch in batches(farm).values() if queue == own_queue("cpu", "w1"))
-    for queue, batch in batches(farm).values():
-        if queue == COMMON:
-            begin(farm, batch, "elsewhere")
+    mine = in_its_own_queue(farm)
     claim_of(farm, "tiny/four")
     say(farm, "w1", state="busy")
     return mine.batch_id
